@@ -1,0 +1,56 @@
+# The commands of a working day. `make bench` is all that a newcomer needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RESULTS ?= results
+# Where there is no network (a lent GPU machine) the CUDA targets run from the source tree with whatever Python has torch.
+CUDA_PYTHON ?= $(shell test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON))
+CUDA_PYTEST := PYTHONPATH=src PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 \
+	$(CUDA_PYTHON) -m pytest -p pytest_benchmark.plugin -p mbbench.pytest_plugin
+
+.PHONY: help venv bench bench-full report test test-long test-cuda bench-cuda smoke format lint types clean
+
+help: ## List the commands.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+venv: $(VENV)/.installed ## Make .venv and install mbbench into it.
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+bench: venv ## Measure the core of the suite (4 minutes at most), write reports/index.html, say the verdict.
+	@status=0; $(BIN)/pytest bench/ --benchmark-only -m core --mb-results $(RESULTS) || status=$$?; \
+	$(BIN)/mbbench report $(RESULTS) -o reports/index.html && exit $$status
+
+bench-full: venv ## Measure everything, however long it takes.
+	@status=0; $(BIN)/pytest bench/ --benchmark-only --mb-results $(RESULTS) || status=$$?; \
+	$(BIN)/mbbench report $(RESULTS) -o reports/index.html && exit $$status
+
+test: venv ## Run the tests (5 minutes at most, the set-up included).
+	$(BIN)/pytest -m "not long"
+
+test-long: venv ## Run the slow studies.
+	$(BIN)/pytest -m long
+
+test-cuda: ## Run the tests that need a GPU; they skip with their reason where there is none.
+	$(CUDA_PYTEST) tests -m cuda
+
+bench-cuda: ## Measure the CUDA cells; keep their records under results/reference/.
+	$(CUDA_PYTEST) bench/ --benchmark-only -m cuda --mb-results results/reference
+
+smoke: venv ## One step of every bench cell: does it run at all?
+	$(BIN)/pytest bench/ --benchmark-disable -q
+
+format: venv ## Check the formatting (ruff format mends it).
+	$(BIN)/ruff format --check .
+
+lint: venv ## Check the code.
+	$(BIN)/ruff check .
+
+types: venv ## Check the types.
+	$(BIN)/mypy
+
+clean: ## Remove what can be made again; records and reports stay.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist

@@ -1,0 +1,39 @@
+"""Full batch or mini-batch, which batch size, on this machine: measured, with evidence.
+
+`import mbbench` is light: torch and pandas are imported by the names that need them, when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mbbench.api import run as run
+    from mbbench.case import Budget as Budget
+    from mbbench.case import Case as Case
+    from mbbench.case import grid as grid
+    from mbbench.measuring.problems import Problem as Problem
+    from mbbench.reporting.analysis import curves as curves
+    from mbbench.reporting.analysis import load as load
+
+_HOME = {
+    "Budget": "mbbench.case",
+    "Case": "mbbench.case",
+    "Problem": "mbbench.measuring.problems",
+    "curves": "mbbench.reporting.analysis",
+    "grid": "mbbench.case",
+    "load": "mbbench.reporting.analysis",
+    "run": "mbbench.api",
+}
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mbbench' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,251 @@
+"""`mbbench.run`: what the command line does, from Python or a notebook cell; the result shows itself as a table."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mbbench.case import FULL, Budget, Case, Cell, UsageError, check_name, grid
+from mbbench.measuring import jobs as job_lists
+from mbbench.measuring import session
+from mbbench.measuring.environment import physical_cores
+from mbbench.measuring.jobs import Job, Place
+from mbbench.record import Kind, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mbbench.measuring.problems import Problem
+
+KINDS: tuple[Kind, ...] = ("time", "convergence")
+DEFAULT_BATCH_SIZES: tuple[int | str, ...] = (32, 256, FULL)
+QUICK_S = 30.0
+SERVER_S = 5.0
+"""Starting the worker server: importing torch (2 to 3 s) and building an optimizer (2 s)."""
+
+PROCESS_S = 0.1
+"""What a cell costs beside measuring and warming up: a forked process and its data."""
+
+OnProgress = Callable[[Record, str, int, int], None]
+"""Told a record, what a dead worker printed, how many jobs are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        cells: the grid.
+        jobs: still to be done, in order.
+        kept: records of earlier runs that stand in for jobs.
+        session: where records go.
+    """
+
+    cells: tuple[Cell, ...]
+    jobs: tuple[Job, ...]
+    kept: tuple[Record, ...]
+    session: session.Session
+
+    @property
+    def expected_s(self) -> float:
+        """Return about how long the jobs will take at most; only a round or a data set that is long itself takes more."""
+        return sum(map(expected_s, self.jobs))
+
+
+def run(
+    problem: str | Problem, *, on_progress: OnProgress | None = None, results: str | Path = "results", **options: object
+) -> pd.DataFrame:
+    """Measure a grid and return its summary, one row per case; the records go to `results`.
+
+    Args:
+        problem: a built-in name, "file.py:name", "package.module:name", or a `Problem`.
+        on_progress: told each record.
+        results: folder for the records; measured cells found there are not measured again.
+        options: the axes and limits of `plan`.
+
+    Raises:
+        UsageError: something was asked for that cannot be.
+    """
+    from mbbench.reporting.analysis import summary
+
+    chosen = plan(problem, results=Path(results), **options)  # type: ignore[arg-type]
+    return summary([*chosen.kept, *execute(chosen, on_progress)])
+
+
+def plan(
+    problem: str | Problem,
+    *,
+    results: Path,
+    batch_size: int | str | Iterable[int | str | None] | None = DEFAULT_BATCH_SIZES,
+    n: int | Iterable[int] | None = None,
+    loader: str | Iterable[str] = "slice",
+    device: str | Iterable[str] = "cpu",
+    micro_batch: int | Iterable[int | None] | None = None,
+    optimizer: str | Iterable[str] = "sgd",
+    lr: float | Iterable[float | None] | None = None,
+    dtype: str | Iterable[str] = "float32",
+    threads: int | Iterable[int] | None = None,
+    shuffle: bool = True,
+    options: Mapping[str, str] | None = None,
+    measure: Sequence[str] = KINDS,
+    seeds: int = 3,
+    repeats: int = 3,
+    seconds: float = 1.0,
+    max_steps: int | None = None,
+    max_seconds: float | None = None,
+    timeout_s: float = session.TIMEOUT_S,
+    quick: bool = False,
+    again: bool = False,
+    write: bool = True,
+) -> Plan:
+    """Check what is asked for, and return the jobs it takes.
+
+    Args:
+        problem: see `run`.
+        results: see `run`.
+        batch_size: samples per update, or "full".
+        n: training rows; None: the problem's own number.
+        loader: one of `mbbench.case.LOADERS`, or several.
+        device: "cpu", "cuda" ..., or several; one that is not here ends as `unavailable`, unless it is the only one.
+        micro_batch: samples per forward pass (gradient accumulation).
+        optimizer: one of `mbbench.case.OPTIMIZERS`, or several.
+        lr: learning rates; None: the problem's own.
+        dtype: one of `mbbench.case.DTYPES`, or several.
+        threads: of one operation; None: as many as there are physical cores, torch's default.
+        shuffle: a new order in every epoch.
+        options: see `mbbench.case.OPTIONS`.
+        measure: which passes, of "time" and "convergence".
+        seeds: loss curves per cell.
+        repeats: time passes per cell, each in a fresh process.
+        seconds: of timed rounds per time pass.
+        max_steps: of a loss curve; with `max_seconds` None as well: 2000 steps or 20 epochs, whichever is more.
+        max_seconds: of training per loss curve; None: 5.
+        timeout_s: seconds after which a cell is killed.
+        quick: share 30 s between all jobs.
+        again: measure also what is measured already.
+        write: whether records will be written (a dry run does not).
+
+    Raises:
+        UsageError: a value is not valid, no device is here, or no cell can be run.
+        StoreError: results cannot be written.
+    """
+    for name, value in (("seeds", seeds), ("repeats", repeats), ("seconds", seconds), ("timeout", timeout_s)):
+        if value <= 0:
+            raise UsageError(f"{name} is {value}: expected a number above 0")
+    kinds = _kinds(measure)
+    name, place = _named(problem)
+    axes = {
+        "loader": loader,
+        "device": device,
+        "micro_batch": micro_batch,
+        "optimizer": optimizer,
+        "lr": lr,
+        "dtype": dtype,
+        "threads": physical_cores() if threads is None else threads,
+        "shuffle": shuffle,
+    }
+    # Checked with any n before a worker is started (4 s), so that a slip is answered at once.
+    grid(name, n_samples=2**62 if n is None else n, batch_size=batch_size, options=options, **axes)
+    devices = [device] if isinstance(device, str) else list(device)
+    facts = session.describe(name, place, devices, timeout_s)
+    if facts.error is not None:
+        raise UsageError(facts.error)
+    if all(facts.unavailable[device] for device in devices):
+        raise UsageError(f"{facts.unavailable[devices[0]]}: use --device cpu, or run where there is one")
+    sizes = [facts.default_samples] if n is None else [n] if isinstance(n, int) else list(n)
+    if facts.most_samples is not None and max(sizes) > facts.most_samples:
+        raise UsageError(f"n is {max(sizes)}, but {name} has {facts.most_samples} samples: use fewer")
+    cells = grid(name, n_samples=sizes, batch_size=batch_size, options=options, **axes)
+    make = functools.partial(job_lists.make_jobs, cells, place, kinds=kinds, repeats=repeats, seeds=seeds)
+    if quick:
+        share_s = max(0.1, (QUICK_S - SERVER_S) / len(make()) - PROCESS_S)
+        # Half of a time pass is warm-up, which is never longer than the measuring.
+        jobs = make(seconds=share_s / 2, curve_budget=_curve_budget(max_steps, share_s))
+    else:
+        jobs = make(seconds=seconds, curve_budget=_curve_budget(max_steps, max_seconds))
+    jobs = job_lists.once_where_unavailable(jobs, {name: facts})
+    done = {} if again or not write else session.finished(results)
+    begun = session.begin({name: facts}, results if write else None, timeout_s)
+    todo = [job for job in jobs if begun.key(job) not in done]
+    kept = tuple(done[begun.key(job)] for job in jobs if begun.key(job) in done)
+    return Plan(tuple(cells), tuple(job_lists.interleaved(todo, begun.run_id)), kept, begun)
+
+
+def execute(plan: Plan, on_progress: OnProgress | None = None) -> list[Record]:
+    """Do the jobs of a plan and return their records."""
+    count = 0
+
+    def on_record(record: Record, printed: str) -> None:
+        nonlocal count
+        count += 1
+        if on_progress is not None:
+            on_progress(record, printed, count, len(plan.jobs))
+
+    return session.execute(plan.session, plan.jobs, on_record)
+
+
+def _kinds(measure: Sequence[str]) -> list[Kind]:
+    several = [measure] if isinstance(measure, str) else list(measure)
+    for kind in several:
+        check_name("pass", kind, KINDS)
+    return [kind for kind in KINDS if kind in several]
+
+
+def _named(problem: str | Problem) -> tuple[str, Place]:
+    if isinstance(problem, str):
+        return job_lists.locate(problem, Path.cwd())
+    import cloudpickle
+
+    return "python:problem", Place("", cloudpickle.dumps(problem))
+
+
+def _curve_budget(max_steps: int | None, max_seconds: float | None) -> Callable[[Cell], Budget]:
+    def budget(cell: Cell) -> Budget:
+        default = job_lists.default_curve_budget(cell)
+        return Budget(max_steps=max_steps or default.max_steps, max_seconds=max_seconds or default.max_seconds)
+
+    return budget
+
+
+def expected_s(job: Job) -> float:
+    """Return about how long a job takes at most."""
+    if not isinstance(job.case, Case):
+        return 0.0
+    seconds = job.budget.max_seconds or 0.0
+    warm_up_s = min(seconds, 0.3) if job.kind == "time" else 0.0
+    return PROCESS_S + seconds + warm_up_s
+
+
+def notebook_plans(results: Path) -> list[Plan]:
+    """Return the timings that `mbbench notebook` takes: batch 2 with DataLoader, batch 2 with slices, full batch."""
+    time_it = functools.partial(plan, "notebook", results=results, measure=["time"], threads=1)
+    return [time_it(batch_size=2, loader=["dataloader", "slice"]), time_it(batch_size="full")]
+
+
+def bench_jobs(cell: Cell, settings: Mapping[str, Any], smoke: bool) -> list[Job]:
+    """Return the jobs of one bench test: the settings of its marker, or one step of one process for a smoke run."""
+    _, place = job_lists.locate(cell.problem, Path.cwd())
+    jobs = job_lists.make_jobs(
+        [cell],
+        place,
+        kinds=["time" if smoke else settings["kind"]],
+        repeats=1 if smoke else settings["repeats"],
+        seeds=settings["seeds"],
+        seconds=settings["seconds"],
+        curve_budget=_curve_budget(settings["max_steps"], settings["max_seconds"]),
+    )
+    return [msgspec.structs.replace(job, smoke=smoke) for job in jobs]
+
+
+def bench_session(jobs: list[Job], results: Path | None, timeout_s: float) -> tuple[session.Session, list[Job]]:
+    """Look at the problems and devices of a bench run; return the session and its jobs in order."""
+    devices = sorted({job.case.device for job in jobs})
+    places = {job.case.problem: job.place for job in jobs}
+    facts = {name: session.describe(name, place, devices, timeout_s) for name, place in places.items()}
+    begun = session.begin(facts, results, timeout_s)
+    return begun, job_lists.interleaved(job_lists.once_where_unavailable(jobs, facts), begun.run_id)

@@ -1,0 +1,313 @@
+"""Say what is to be measured: one cell of the grid, the limits it runs under, and the grid itself.
+
+A `Cell` is what somebody asked for; a `Case` is a cell that can be run. They differ in one check only: a cell may ask
+for a batch larger than its data set (a grid over several n does), and then ends in the results as `not_applicable`.
+Everything else is checked here, where the value is made, and trusted afterwards. Neither torch nor pandas is imported.
+"""
+
+import difflib
+import itertools
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any, Self
+
+import msgspec
+
+PROBLEMS = {
+    "notebook": "the notebook's 5 rows, nn.Linear(3, 1), squared error",
+    "linear": "planted least squares, 32 features (linear-d128: 128), condition number 100, known optimum",
+    "diabetes": "real, 442 x 10, linear regression",
+    "breast-cancer": "real, 569 x 30, logistic regression",
+    "digits-softmax": "real, 1797 x 64, softmax regression",
+    "digits-mlp": "real, 1797 x 64, one hidden layer of 32",
+    "digits-cnn": "real, 1797 x 64, two convolutions",
+    "mlp": "planted, any n, two hidden layers of 256 (mlp-w1024: 1024)",
+}
+SIZED = re.compile(r"(linear)-d([1-9]\d*)|(mlp)-w([1-9]\d*)")
+"""Built-in problems whose number of features (linear) or width (mlp) is chosen by name: `linear-d128`, `mlp-w1024`."""
+LOADERS = {
+    "slice": "shuffle all rows once per epoch, then views",
+    "gather": "pick each batch's rows by index",
+    "dataloader": "torch's DataLoader, one __getitem__ per row, as in the notebook",
+    "dataloader-batched": "torch's DataLoader, one __getitems__ per batch",
+}
+OPTIMIZERS = {"sgd": "plain SGD", "momentum": "SGD with momentum 0.9", "adam": "Adam, torch's defaults"}
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+OPTIONS = {
+    # Where the rows lie while the clock runs: on the device, or in host memory and moved batch by batch.
+    "rows": ("device", "host"),
+}
+FULL = "full"
+
+
+class UsageError(ValueError):
+    """Something was asked for that cannot be; the message says what came, what was expected and what to do."""
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell of the grid as requested.
+
+    Attributes:
+        problem: a built-in name, "file.py:name" or "package.module:name".
+        n_samples: rows of the training set.
+        batch_size: samples per parameter update; None is the full batch.
+        micro_batch: samples per forward pass (gradient accumulation); None is the whole batch.
+        loader: how rows reach the model, one of `LOADERS`.
+        optimizer: one of `OPTIMIZERS`.
+        lr: learning rate; None is the problem's own (the record says which it was).
+        device: "cpu", "cuda", "cuda:1", "mps" ...
+        dtype: one of `DTYPES`.
+        threads: threads of one operation (torch.set_num_threads).
+        seed: of the data, the model's start and the order of the rows.
+        shuffle: a new order of the rows in every epoch.
+        options: sorted pairs (name, value) that differ from the default.
+    """
+
+    problem: str
+    n_samples: int
+    batch_size: int | None = None
+    micro_batch: int | None = None
+    loader: str = "slice"
+    optimizer: str = "sgd"
+    lr: float | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int = 1
+    seed: int = 0
+    shuffle: bool = True
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def samples_per_step(self) -> int:
+        """Rows of one update; the last update of an epoch may have fewer."""
+        return self.n_samples if self.batch_size is None else self.batch_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates per epoch, a ragged last one included: ceil(n / batch)."""
+        return math.ceil(self.n_samples / self.samples_per_step)
+
+    @property
+    def applicable(self) -> bool:
+        """Whether the data set has enough rows for one batch."""
+        return self.samples_per_step <= self.n_samples
+
+    def option(self, name: str) -> str:
+        """Return the value of an option, its default where none was given."""
+        return dict(self.options).get(name, OPTIONS[name][0])
+
+    def __str__(self) -> str:
+        """Name the cell: unique, readable, a pytest id, never a path."""
+        parts = [
+            self.problem.replace("/", ".").replace("\\", "."),
+            f"n{self.n_samples}",
+            f"b{FULL if self.batch_size is None else self.batch_size}",
+            self.loader,
+        ]
+        if self.micro_batch is not None:
+            parts.append(f"micro{self.micro_batch}")
+        if self.optimizer != "sgd":
+            parts.append(self.optimizer)
+        if self.lr is not None:
+            parts.append(f"lr{float(self.lr)!r}")  # 1 and 1.0 are one cell: JSON reads either as 1.0
+        if self.device != "cpu":
+            parts.append(self.device)
+        if self.dtype != "float32":
+            parts.append(self.dtype)
+        if self.threads != 1:
+            parts.append(f"t{self.threads}")
+        if self.seed != 0:
+            parts.append(f"seed{self.seed}")
+        if not self.shuffle:
+            parts.append("ordered")
+        parts += [f"{name}={value}" for name, value in self.options]
+        return "-".join(parts)
+
+
+class Case(Cell, frozen=True, kw_only=True):
+    """A cell that can be run: 1 <= micro_batch <= batch_size <= n_samples, and every name is known."""
+
+    def __post_init__(self) -> None:
+        """Check every field; raise UsageError with what came, what was expected and what to do."""
+        _check(self)
+        if not self.applicable:
+            raise UsageError(
+                f"batch_size is {self.batch_size}, but the data set has {self.n_samples} samples: "
+                f'use {self.n_samples} or fewer, or "full"'
+            )
+
+    def on(self, **changes: Any) -> Self:
+        """Return this case with some fields changed, checked again."""
+        return msgspec.structs.replace(self, **changes)
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """When a training run ends: at the first limit it meets. At least one limit is given.
+
+    Attributes:
+        target_loss: end at the first evaluation with a full training loss at or below it.
+        max_epochs: in passes over the data.
+        max_steps: in parameter updates.
+        max_seconds: of training, evaluations not counted.
+        max_bytes: of memory.
+    """
+
+    target_loss: float | None = None
+    max_epochs: int | None = None
+    max_steps: int | None = None
+    max_seconds: float | None = None
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is a limit and that each can be met."""
+        limits = {name: getattr(self, name) for name in self.__struct_fields__}
+        if all(limit is None for limit in limits.values()):
+            raise UsageError(f"a budget without a limit never ends: give one of {', '.join(limits)}")
+        for name, limit in limits.items():
+            if limit is not None and not math.isfinite(limit):
+                raise UsageError(f"{name} is {limit}: a limit is a finite number")
+            if name != "target_loss" and limit is not None and limit <= 0:
+                raise UsageError(f"{name} is {limit}: a limit is above 0")
+
+
+def check_name(what: str, name: str, known: Collection[str]) -> None:
+    """Raise UsageError, with the nearest known name, where `name` is not one of `known`."""
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UsageError(f"unknown {what} {name!r}: {hint}expected one of {', '.join(known)}")
+
+
+def check_problem(problem: str) -> None:
+    """Raise UsageError where `problem` is neither built in nor of the form "file.py:name" or "module:name"."""
+    if problem not in PROBLEMS and not SIZED.fullmatch(problem) and ":" not in problem:
+        near = difflib.get_close_matches(problem, PROBLEMS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UsageError(
+            f"unknown problem {problem!r}: {hint}expected one of {', '.join(PROBLEMS)}, "
+            'or your own as "my_model.py:problem" or "package.module:problem"'
+        )
+
+
+def _check(cell: Cell) -> None:
+    check_problem(cell.problem)
+    place = cell.problem.rpartition(":")[0]
+    if PurePosixPath(place).is_absolute() or PureWindowsPath(place).is_absolute():
+        raise UsageError(f"problem is {cell.problem!r}: a record holds no absolute path, give it relative")
+    check_name("loader", cell.loader, LOADERS)
+    check_name("optimizer", cell.optimizer, OPTIMIZERS)
+    check_name("dtype", cell.dtype, DTYPES)
+    if not re.fullmatch(r"[a-z]+(:\d+)?", cell.device):
+        raise UsageError(f'unknown device {cell.device!r}: expected "cpu", "cuda", "cuda:1", "mps" or "xpu"')
+    for name in ("n_samples", "batch_size", "micro_batch", "threads", "seed"):
+        value = getattr(cell, name)
+        if type(value) is not int and not (value is None and name in ("batch_size", "micro_batch")):
+            raise UsageError(f"{name} is {value!r}, a {type(value).__name__}: expected a whole number")
+    for name in ("n_samples", "threads"):
+        if getattr(cell, name) < 1:
+            raise UsageError(f"{name} is {getattr(cell, name)}: expected a whole number from 1 up")
+    if cell.seed < 0:
+        raise UsageError(f"seed is {cell.seed}: expected a whole number from 0 up")
+    if cell.lr is not None and not (isinstance(cell.lr, int | float) and 0 < cell.lr < math.inf):
+        raise UsageError(f"lr is {cell.lr!r}: expected a finite learning rate above 0")
+    _check_batch(cell)
+    if cell.options != tuple(sorted(dict(cell.options).items())):
+        raise UsageError(f"options are {cell.options}: expected sorted pairs, each name once")
+    for name, value in cell.options:
+        check_name("option", name, tuple(OPTIONS))
+        check_name(f"value of option {name}", value, OPTIONS[name])
+        if value == OPTIONS[name][0]:
+            raise UsageError(f"option {name} is {value!r}, its default: leave it out")
+
+
+def _check_batch(cell: Cell) -> None:
+    if cell.batch_size is not None and cell.batch_size < 1:
+        raise UsageError(f'batch_size is {cell.batch_size}: use 1 or more, or "full"')
+    if cell.micro_batch is None:
+        return
+    if not 1 <= cell.micro_batch <= cell.samples_per_step:
+        raise UsageError(f"micro_batch is {cell.micro_batch}: expected 1 to the batch size, here {cell.samples_per_step}")
+    if cell.batch_size is not None and cell.batch_size % cell.micro_batch:
+        # The loader hands out micro-batches; only whole numbers of them end where the batch ends.
+        raise UsageError(
+            f"batch_size {cell.batch_size} is not a multiple of micro_batch {cell.micro_batch}: "
+            f"use {cell.batch_size // cell.micro_batch * cell.micro_batch} or a divisor as micro_batch"
+        )
+
+
+def batch_size(text: str | int | None) -> int | None:
+    """Read a batch size: a whole number, or "full" (None) for all rows; raise UsageError on anything else."""
+    if text is None or text == FULL:
+        return None
+    try:
+        if isinstance(text, str | int):
+            return int(text)
+    except ValueError:
+        pass
+    raise UsageError(f'batch_size is {text!r}: expected a whole number from 1 up, or "full"')
+
+
+def grid(
+    problem: str | Iterable[str],
+    *,
+    n_samples: int | Iterable[int],
+    batch_size: int | str | Iterable[int | str | None] | None = None,
+    options: Mapping[str, str] | None = None,
+    **axes: Any,
+) -> list[Cell]:
+    """Return every combination of the axes as cells, in the order of the axes.
+
+    Args:
+        problem: one name, or several.
+        n_samples: one number of rows, or several.
+        batch_size: one batch size or several; "full" or None is the full batch.
+        options: option values, the same in every cell.
+        axes: any other field of `Cell`, one value or several.
+
+    Returns:
+        A `Case` where it can be run; a plain `Cell` (not `applicable`) where the batch is larger than the data set.
+        A batch size equal to n_samples is the full batch, and becomes it, so that no cell is measured twice.
+
+    Raises:
+        UsageError: a value is not valid, an axis is unknown or empty, or no cell is left that can be run.
+    """
+    names = Cell.__struct_fields__
+    for axis in axes:
+        check_name("axis", axis, names)
+    chosen = tuple(sorted((k, v) for k, v in (options or {}).items() if v != OPTIONS.get(k, (None,))[0]))
+    values = {"problem": _several(problem), "n_samples": _several(n_samples)}
+    values["batch_size"] = [_batch_size(size) for size in _several(batch_size)]
+    values |= {axis: _several(value) for axis, value in axes.items()}
+    for axis, several in values.items():
+        if not several:
+            raise UsageError(f"axis {axis} is empty: give at least one value")
+    cells = [_cell(dict(zip(values, row, strict=True)), chosen) for row in itertools.product(*values.values())]
+    cells = list(dict.fromkeys(cells))
+    if not any(cell.applicable for cell in cells):
+        smallest = min(cell.samples_per_step for cell in cells)
+        most = max(cell.n_samples for cell in cells)
+        raise UsageError(
+            f"batch_size is {smallest}, but the data set has {most} samples: "
+            f'use {most} or fewer, or "full" (no cell of the grid can be run)'
+        )
+    return cells
+
+
+_batch_size = batch_size  # grid has a parameter of that name
+
+
+def _several(value: Any) -> list[Any]:
+    if value is None or isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return [value]
+    # numpy's numbers are not Python's, and JSON knows only those
+    return [each.item() if hasattr(each, "item") else each for each in value]
+
+
+def _cell(fields: dict[str, Any], options: tuple[tuple[str, str], ...]) -> Cell:
+    if fields["batch_size"] == fields["n_samples"]:
+        fields["batch_size"] = None
+    cell = Cell(**fields, options=options)
+    _check(cell)
+    return Case(**fields, options=options) if cell.applicable else cell

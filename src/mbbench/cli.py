@@ -1,0 +1,219 @@
+"""The command line: what a person types, and what mbbench answers. Reads as the table of contents.
+
+Bad input gets one line on standard error and exit code 2; a cell that failed makes it 1; Ctrl-C keeps what is measured
+and makes it 130.
+"""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mbbench import __version__, api, case
+from mbbench.record import FAULTS, Record
+
+app = typer.Typer(
+    name="mbbench",
+    help="Full batch or mini-batch, which batch size, on this machine? Measured, with evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+screen = Console(stderr=True, highlight=False)
+Number = TypeVar("Number", int, float)
+
+
+@app.command(epilog="Example: mbbench run digits-mlp --batch-size 16,64,256,full --loader slice,dataloader --quick")
+def run(
+    problem: Annotated[str, typer.Argument(help="A built-in name (mbbench list), my_model.py:problem or pkg.mod:problem.")],
+    batch_size: Annotated[
+        str, typer.Option(help="Samples per update, comma-separated; full is all of them.")
+    ] = "32,256,full",
+    n: Annotated[str | None, typer.Option(help="Training rows, comma-separated. Default: the problem's own.")] = None,
+    loader: Annotated[str, typer.Option(help=f"Of {', '.join(case.LOADERS)}.")] = "slice",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, xpu; comma-separated.")] = "cpu",
+    micro_batch: Annotated[str | None, typer.Option(help="Samples per forward pass: gradient accumulation.")] = None,
+    optimizer: Annotated[str, typer.Option(help=f"Of {', '.join(case.OPTIMIZERS)}.")] = "sgd",
+    lr: Annotated[str | None, typer.Option(help="Learning rates. Default: the problem's own.")] = None,
+    dtype: Annotated[str, typer.Option(help=f"Of {', '.join(case.DTYPES)}.")] = "float32",
+    threads: Annotated[str | None, typer.Option(help="Threads of one operation. Default: physical cores.")] = None,
+    shuffle: Annotated[bool, typer.Option(help="A new order of the rows in every epoch.")] = True,
+    rows: Annotated[str, typer.Option(help="Where the rows lie: device, or host (moved batch by batch).")] = "device",
+    measure: Annotated[str, typer.Option(help="Passes: time, convergence.")] = "time,convergence",
+    seeds: Annotated[int, typer.Option(help="Loss curves per case.")] = 3,
+    repeats: Annotated[int, typer.Option(help="Time passes per case, each in a fresh process.")] = 3,
+    seconds: Annotated[float, typer.Option(help="Of timed rounds per time pass.")] = 1.0,
+    max_steps: Annotated[int | None, typer.Option(help="Of a loss curve. Default: 2000, or 20 epochs if more.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Of training per loss curve. Default: 5.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a cell is killed.")] = 300.0,
+    results: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("results"),
+    quick: Annotated[bool, typer.Option("--quick", help="A first look: share 30 s between all cells.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure also what is measured already.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be measured, and about how long it takes.")
+    ] = False,
+) -> None:
+    """Measure a problem over batch sizes, data set sizes, loaders and devices; end with a verdict."""
+    plan = api.plan(
+        problem,
+        results=results,
+        batch_size=_split(batch_size),
+        n=None if n is None else _numbers("n", n, int),
+        loader=_split(loader),
+        device=_split(device),
+        micro_batch=None if micro_batch is None else _numbers("micro_batch", micro_batch, int),
+        optimizer=_split(optimizer),
+        lr=None if lr is None else _numbers("lr", lr, float),
+        dtype=_split(dtype),
+        threads=None if threads is None else _numbers("threads", threads, int),
+        shuffle=shuffle,
+        options={"rows": rows},
+        measure=_split(measure),
+        seeds=seeds,
+        repeats=repeats,
+        seconds=seconds,
+        max_steps=max_steps,
+        max_seconds=max_seconds,
+        timeout_s=timeout,
+        quick=quick,
+        again=again,
+        write=not dry_run,
+    )
+    if plan.kept:
+        screen.print(f"{len(plan.kept)} of {len(plan.kept) + len(plan.jobs)} are measured already and kept (--again: anew)")
+    if dry_run:
+        for job in plan.jobs:
+            typer.echo(f"{job.kind:12s} {job.case}")
+        typer.echo(f"{len(plan.jobs)} passes over {len(plan.cells)} cells, about {plan.expected_s:.0f} s at most")
+        return
+    records = _watched(plan)
+    _close(records, results)
+
+
+@app.command(epilog="Example: mbbench report results/ -o reports/index.html")
+def report(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results folder or .jsonl files. Default: results/.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("reports/index.html"),
+) -> None:
+    """Turn records into one HTML page, and its figures as SVG and PNG beside it."""
+    from mbbench import store
+    from mbbench.reporting import advice, page
+
+    records = store.load_records(results or [Path("results")])
+    try:
+        verdict = page.build(records, output)
+    except OSError as error:
+        raise case.UsageError(f"{output} cannot be written ({error.strerror}): give another with -o FILE") from None
+    for line in advice.lines(verdict):
+        typer.echo(line)
+    typer.echo(f"\nreport: {output}")
+
+
+@app.command("list", epilog="Example: mbbench list --results results/")
+def list_(results: Annotated[Path, typer.Option(help="Folder with records.")] = Path("results")) -> None:
+    """List the built-in problems, loaders and optimizers, and what is recorded."""
+    from mbbench import listing
+
+    for line in listing.lines(results):
+        typer.echo(line)
+
+
+@app.command(epilog="Example: mbbench notebook --json")
+def notebook(
+    as_json: Annotated[bool, typer.Option("--json", help="The replayed tables as JSON; nothing is timed.")] = False,
+    results: Annotated[Path, typer.Option(help="Folder for the records of its timings.")] = Path("results"),
+) -> None:
+    """Replay the notebook that mbbench began as, time its ways of training, and say what its comparison measures."""
+    from mbbench.measuring import notebook as replay
+    from mbbench.reporting import notebook as words
+
+    tables = replay.tables()
+    if as_json:
+        typer.echo(json.dumps(tables))
+        return
+    typer.echo("\n".join(words.replayed(tables)))
+    records = [record for plan in api.notebook_plans(results) for record in _watched(plan)]
+    typer.echo("\n".join(words.timed(records)))
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; what cannot be done becomes one line and exit code 2."""
+    warnings.showwarning = _warn
+    try:
+        app()
+    except case.UsageError as error:
+        screen.print(f"mbbench: {error}", soft_wrap=True, markup=False)
+        sys.exit(2)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    screen.print(f"mbbench: warning: {message}", soft_wrap=True, markup=False)
+
+
+def _watched(plan: api.Plan) -> list[Record]:
+    """Do a plan under a progress bar; on Ctrl-C return what is measured, by way of exit code 130."""
+    records = list(plan.kept)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=screen) as progress:
+        bar = progress.add_task("measuring", total=len(plan.jobs))
+
+        def on_progress(record: Record, printed: str, done: int, total: int) -> None:
+            records.append(record)
+            progress.update(bar, completed=done)
+            measurement = record.measurement
+            if measurement.status not in ("ok", "not_applicable"):
+                screen.print(f"{record.case} ({record.kind}): {measurement.status}: {measurement.message}", markup=False)
+            if printed:
+                screen.print(printed, style="dim", markup=False)
+
+        try:
+            api.execute(plan, on_progress)
+        except KeyboardInterrupt:
+            progress.stop()
+            done = len(records) - len(plan.kept)
+            kept = (
+                f"{done} of {len(plan.jobs)} are measured and kept in {plan.session.path}"
+                if done
+                else "nothing measured yet"
+            )
+            screen.print(f"mbbench: stopped by hand: {kept}; the same command goes on from there", soft_wrap=True)
+            raise typer.Exit(130) from None
+    return records
+
+
+def _close(records: list[Record], results: Path) -> None:
+    """Print table, verdict and where everything is; end with exit code 1 where a cell failed."""
+    from mbbench.reporting import advice, analysis
+
+    typer.echo(analysis.text_table(records))
+    for line in advice.lines(advice.verdict(records)):
+        typer.echo(line)
+    typer.echo(f"\n{len(records)} records in {results}; the page: mbbench report {results} -o reports/index.html")
+    failed = sum(record.measurement.status in FAULTS for record in records)
+    if failed:
+        screen.print(f"mbbench: {failed} of {len(records)} failed; each is in the results with its reason", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(name: str, text: str, kind: type[Number]) -> list[Number]:
+    try:
+        return [kind(part) for part in _split(text)]
+    except ValueError:
+        raise case.UsageError(f"{name} is {text!r}: expected numbers separated by commas") from None

@@ -1,0 +1,143 @@
+"""Record loss curves: train under a budget, and evaluate at steps that are fixed before the run, the clock stopped.
+
+Easy to get wrong: the step at which a run is looked at must not depend on its clock or its losses, or two runs cannot be
+compared point by point; a warm-up must leave model, optimizer and random order untouched; and "diverged" is a loss that
+is not finite, or twice in a row more than 1e6 times the first (one spike may still come back).
+"""
+
+import copy
+import gc
+import itertools
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from mbbench.case import Budget
+from mbbench.measuring import devices
+from mbbench.measuring.batches import epochs
+from mbbench.measuring.training import OPTIMIZERS, Training, mean_loss, train
+from mbbench.record import Curve, Phase
+
+EVALUATION_SHARE = 0.02
+"""Of the training time, for evaluations."""
+FEWEST_POINTS = 12
+MOST_POINTS = 100
+STEP_OVERHEAD_ROWS = 256
+"""What a step costs beside its rows, in rows: 60 us, and 0.2 us a row (linear, d = 32, one thread)."""
+EXPLODED = 1e6
+
+
+def evaluation_steps(n_samples: int, samples_per_step: int, last: int) -> list[int]:
+    """Return the steps after which a run of `last` steps is evaluated: geometric from 1, rounded, the last one included.
+
+    Their number keeps evaluations near `EVALUATION_SHARE` of the training time, by arithmetic and not by the clock: an
+    evaluation is one forward pass over all rows, a step forward and backward (three times as much) over its own.
+    """
+    evaluation = (STEP_OVERHEAD_ROWS + n_samples) / (3 * (STEP_OVERHEAD_ROWS + samples_per_step))
+    points = min(MOST_POINTS, max(FEWEST_POINTS, int(EVALUATION_SHARE * last / evaluation)))
+    if last <= points:
+        return list(range(1, last + 1))
+    return sorted({round(last ** (k / (points - 1))) for k in range(points)})
+
+
+def last_step(budget: Budget, steps_per_epoch: int) -> int:
+    """Return the step at which the budget's steps or epochs end a run; a budget of seconds alone ends it elsewhere."""
+    limits = [budget.max_steps] if budget.max_steps else []
+    if budget.max_epochs:
+        limits.append(budget.max_epochs * steps_per_epoch)
+    return min(limits, default=10_000_000)
+
+
+def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], None]) -> dict[str, Any]:
+    """Train under `budget` and return the fields of a Measurement: status, curve, seconds of evaluation.
+
+    Status "ok": the steps or epochs of the budget are done, or its target is reached, or there is no such limit;
+    "budget_exhausted": its seconds ended the run before; "diverged": see above, the curve goes up to there.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    case = training.case
+    on_phase("warm-up")
+    _warm_up(training)
+    on_phase("train")
+    synchronise = devices.synchroniser(case.device)
+    stream, done, train_s, evaluation_s = training.stream(), 0, 0.0, 0.0
+    points: list[tuple[int, float, float, float | None]] = []
+    status, message = "ok", None
+    last = last_step(budget, case.steps_per_epoch)
+    for step in [0, *evaluation_steps(case.n_samples, case.samples_per_step, last)]:
+        train_0 = time.perf_counter()
+        training.train(itertools.islice(stream, step - done))
+        synchronise()
+        evaluation_0 = time.perf_counter()
+        train_s, done = train_s + evaluation_0 - train_0, step
+        losses = _losses(training)
+        evaluation_s += time.perf_counter() - evaluation_0
+        points.append((step, train_s if step else 0.0, *losses))
+        if reason := divergence([point[2] for point in points]):
+            status, message = "diverged", f"{reason} after {step} steps at lr {training.lr:g}"
+            break
+        if budget.target_loss is not None and losses[0] <= budget.target_loss:
+            break
+        if budget.max_seconds is not None and train_s >= budget.max_seconds and step < last:
+            message = f"{budget.max_seconds:g} s of training ended it after {step} steps"
+            status = "budget_exhausted" if budget.max_steps or budget.max_epochs else "ok"
+            break
+    return {
+        "status": status,
+        "message": message,
+        "curve": _curve(points, case.n_samples, case.samples_per_step),
+        "evaluation_s": evaluation_s,
+        "measuring_s": train_s + evaluation_s,
+    }
+
+
+def divergence(losses: list[float]) -> str | None:
+    """Say why these training losses, in order, count as diverged, or return None."""
+    if not math.isfinite(losses[-1]):
+        return "the training loss was not finite"
+    if len(losses) > 2 and min(losses[-2:]) > EXPLODED * losses[0]:
+        return f"the training loss was twice above {EXPLODED:g} times the first"
+    return None
+
+
+def samples_seen(step: int, n_samples: int, samples_per_step: int) -> int:
+    """Return the rows that `step` updates have seen, ragged last batches counted as what they are."""
+    whole, rest = divmod(step, math.ceil(n_samples / samples_per_step))
+    return whole * n_samples + rest * samples_per_step
+
+
+def _curve(points: list[tuple[int, float, float, float | None]], n_samples: int, samples_per_step: int) -> Curve:
+    seen = [samples_seen(point[0], n_samples, samples_per_step) for point in points]
+    return Curve(
+        step=tuple(point[0] for point in points),
+        epoch=tuple(samples / n_samples for samples in seen),
+        samples=tuple(seen),
+        train_s=tuple(point[1] for point in points),
+        train_loss=tuple(_finite(point[2]) for point in points),
+        heldout_loss=tuple(_finite(point[3]) for point in points),
+    )
+
+
+def _finite(loss: float | None) -> float | None:
+    return loss if loss is not None and math.isfinite(loss) else None
+
+
+def _losses(training: Training) -> tuple[float, float | None]:
+    heldout = None if training.heldout is None else mean_loss(training, training.heldout)
+    return mean_loss(training, training.rows), heldout
+
+
+def _warm_up(training: Training) -> None:
+    """Run a few steps and an evaluation on copies: the first backward of a process starts threads and picks kernels."""
+    state = torch.random.get_rng_state()
+    model = copy.deepcopy(training.model)
+    optimizer = OPTIMIZERS[training.case.optimizer](model.parameters(), training.lr)
+    updates = itertools.islice(epochs(training.case, *training.rows)(), 5)
+    train(model, training.loss, optimizer, updates)
+    _losses(training)
+    torch.random.set_rng_state(state)

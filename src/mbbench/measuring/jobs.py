@@ -1,0 +1,141 @@
+"""What is handed to a worker, which jobs a grid makes, and in which order they run. Knows no torch.
+
+Easy to get wrong: noise drifts over minutes, so jobs are shuffled within a repeat and the repeats follow each other: every
+case is measured early, in the middle and late. A seed is a replication of convergence, a repeat one of time.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mbbench.case import Budget, Case, Cell, UsageError, check_problem
+from mbbench.record import Kind
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a worker finds a problem.
+
+    Attributes:
+        location: a built-in name, "/folder/file.py:name" or "package.module:name".
+        pickled: the Problem itself, by cloudpickle, where it has no such place (one made in a notebook cell).
+    """
+
+    location: str
+    pickled: bytes | None = None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One pass over one case.
+
+    Attributes:
+        kind: which pass.
+        case: what to measure.
+        repeat: which fresh process of this case.
+        budget: its limits; a time pass measures for `max_seconds`.
+        place: where its problem is.
+        smoke: only see that it runs: one round of one step.
+    """
+
+    kind: Kind
+    case: Cell
+    repeat: int
+    budget: Budget
+    place: Place
+    smoke: bool = False
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run must know of a problem and of this machine before it can plan.
+
+    Attributes:
+        error: why the problem cannot be used; the fields of the problem are then empty.
+        default_samples: training rows where none are asked for.
+        most_samples: rows there are; None: any number.
+        source: hash of the file that defines the problem.
+        unavailable: why each device that was asked about cannot be used, None where it can.
+        identity: of this machine.
+    """
+
+    error: str | None = None
+    default_samples: int = 0
+    most_samples: int | None = None
+    source: str = ""
+    unavailable: dict[str, str | None] = {}
+    identity: dict[str, str | int | None] = {}
+
+
+def locate(problem: str, folder: Path) -> tuple[str, Place]:
+    """Return a problem's name for records (relative, no folders above `folder`) and where a worker finds it.
+
+    Raises:
+        UsageError: the name is of no known form, or the file is not there.
+    """
+    check_problem(problem)
+    file, _, attribute = problem.rpartition(":")
+    if not file.endswith(".py"):
+        return problem, Place(problem)
+    path = (folder / file).resolve()
+    if not path.is_file():
+        raise UsageError(f"there is no file {file}: give the path of a Python file that defines a mbbench.Problem")
+    inside = path.is_relative_to(folder.resolve())
+    name = path.relative_to(folder.resolve()).as_posix() if inside else path.name
+    return f"{name}:{attribute}", Place(f"{path}:{attribute}")
+
+
+def make_jobs(
+    cells: Iterable[Cell],
+    place: Place,
+    *,
+    kinds: Sequence[Kind] = ("time", "convergence"),
+    repeats: int = 3,
+    seeds: int = 3,
+    seconds: float = 1.0,
+    curve_budget: Callable[[Cell], Budget] | None = None,
+) -> list[Job]:
+    """Return the jobs of a grid: `repeats` time passes of each cell, and one convergence pass for each of `seeds` seeds.
+
+    A cell that cannot be run makes one job of each kind, so that it appears in the results.
+    """
+    jobs = []
+    for cell in cells:
+        for kind in kinds:
+            budget = Budget(max_seconds=seconds) if kind == "time" else (curve_budget or default_curve_budget)(cell)
+            common: dict[str, Any] = {"kind": kind, "budget": budget, "place": place}
+            if not isinstance(cell, Case):
+                jobs.append(Job(case=cell, repeat=0, **common))
+            elif kind == "time":
+                jobs += [Job(case=cell, repeat=repeat, **common) for repeat in range(repeats)]
+            else:
+                jobs += [Job(case=cell.on(seed=cell.seed + number), repeat=0, **common) for number in range(seeds)]
+    return jobs
+
+
+def default_curve_budget(cell: Cell) -> Budget:
+    """Return 2000 steps or 20 epochs, whichever is more, and 5 s: neither small batches nor full batch are cut short."""
+    return Budget(max_steps=max(2000, 20 * cell.steps_per_epoch), max_seconds=5.0)
+
+
+def once_where_unavailable(jobs: Iterable[Job], facts: dict[str, Facts]) -> list[Job]:
+    """Return the jobs, those on a device that is not here only once for each cell and pass: trying again is no news."""
+    kept: dict[tuple[Any, ...], Job] = {}
+    for job in jobs:
+        missing = facts[job.case.problem].unavailable.get(job.case.device) is not None
+        cell = msgspec.structs.replace(job.case, seed=0) if missing else job.case
+        kept.setdefault((job.kind, cell, job.budget, None if missing else job.repeat), job)
+    return list(kept.values())
+
+
+def interleaved(jobs: Iterable[Job], seed: str) -> list[Job]:
+    """Return the jobs in blocks, one replication (repeat or seed) of every cell a block, shuffled inside each block."""
+    generator = random.Random(seed)
+    blocks: dict[int, list[Job]] = {}
+    for job in jobs:
+        blocks.setdefault(job.repeat if job.kind == "time" else job.case.seed, []).append(job)
+    order = []
+    for number in sorted(blocks):
+        generator.shuffle(blocks[number])
+        order += blocks[number]
+    return order

@@ -1,0 +1,193 @@
+"""What is trained: a model, a loss and rows. The built-in problems are in `builtin.py`; a user's own is found by name.
+
+Easy to get wrong: everything random follows from a seed and is made on the CPU, so that one seed gives the same tensors
+on every device; a user's file is imported in the worker only, without bytecode, so that an edit is always seen.
+"""
+
+import copy
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from mbbench.case import UsageError, check_problem
+from mbbench.record import digest
+
+Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows and, where the problem has them, held-out rows.
+
+    Attributes:
+        x: features, first dimension n.
+        y: targets, first dimension n.
+        heldout: features and targets never trained on, or None.
+    """
+
+    x: Tensor
+    y: Tensor
+    heldout: Pair | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A model, a loss and data.
+
+    Attributes:
+        model: makes the model, called once per run after torch's generator was seeded; or a module, copied for each run
+            (then every seed starts from the same parameters).
+        loss: (prediction, target) -> scalar, the *mean* over rows.
+        data: features and targets as tensors; or a function (n, seed) -> features and targets of n rows.
+        lr: learning rate where none is asked for.
+        target_loss: full training loss that counts as trained, or None.
+        held_out: share of the rows kept for the held-out loss. Of given tensors the last share of a seeded order, and
+            none where a case asks for more rows than the rest; of a function additional rows.
+        n_samples: training rows where none are asked for; None: all tensors' rows but the held-out ones, 1000 of a function.
+        optimum_loss: the least possible full training loss, where it is known.
+        curvature: smallest and largest eigenvalue of the loss's Hessian, where they are known; plain gradient descent
+            diverges from lr = 2 / largest on.
+    """
+
+    model: nn.Module | Callable[[], nn.Module]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    data: Pair | Callable[[int, int], Pair]
+    lr: float = 0.01
+    target_loss: float | None = None
+    held_out: float = 0.2
+    n_samples: int | None = None
+    optimum_loss: float | None = None
+    curvature: tuple[float, float] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without running anything; raise UsageError."""
+        if not callable(self.model):
+            raise UsageError(f"model is a {type(self.model).__name__}: give a torch module, or a function that makes one")
+        if not callable(self.loss):
+            raise UsageError(f"loss is a {type(self.loss).__name__}: give a function (prediction, target) -> mean loss")
+        if not 0 <= self.held_out < 1:
+            raise UsageError(f"held_out is {self.held_out}: expected a share of the rows, from 0 up to but not 1")
+        if not callable(self.data):
+            x, y = _pair(self.data)
+            if len(x) != len(y):
+                raise UsageError(f"data has {len(x)} rows of features and {len(y)} targets: give as many of each")
+
+    @property
+    def most_samples(self) -> int | None:
+        """Rows there are, or None where any number can be made."""
+        return None if callable(self.data) else len(self.data[0])
+
+    @property
+    def default_samples(self) -> int:
+        """Training rows where none are asked for."""
+        if self.n_samples is not None:
+            return self.n_samples
+        total = self.most_samples
+        return 1000 if total is None else total - int(self.held_out * total)
+
+    def rows(self, n: int, seed: int) -> Rows:
+        """Return `n` training rows, and held-out rows if any are left or can be made.
+
+        Raises:
+            UsageError: fewer than `n` rows are there, or the data function returned something else than asked for.
+        """
+        if callable(self.data):
+            extra = min(int(self.held_out * n) + 1, 10_000) if self.held_out else 0
+            x, y = _pair(self.data(n + extra, seed))
+            if len(x) != n + extra or len(y) != n + extra:
+                raise UsageError(f"data({n + extra}, {seed}) returned {len(x)} rows and {len(y)} targets")
+            return Rows(x[:n], y[:n], (x[n:], y[n:]) if extra else None)
+        x, y = self.data
+        total = len(x)
+        if n > total:
+            raise UsageError(f"n is {n}, but the data set has {total} samples: use {total} or fewer")
+        if n == total:  # known answers need all rows, in their stored order
+            return Rows(x, y, None)
+        order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+        chosen = order[:n].sort().values
+        held = int(self.held_out * total)
+        heldout = order[total - held :].sort().values if 0 < held <= total - n else None
+        return Rows(x[chosen], y[chosen], None if heldout is None else (x[heldout], y[heldout]))
+
+    def start(self, seed: int) -> nn.Module:
+        """Return the model as it is before the first step, made on the CPU, in training mode."""
+        if isinstance(self.model, nn.Module):
+            return copy.deepcopy(self.model).train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = self.model()
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"model() returned a {type(model).__name__}: expected a torch module")
+        return model.train()
+
+
+def resolve(name: str, location: str | None = None) -> tuple[Problem, str]:
+    """Find a problem by its name.
+
+    Args:
+        name: a built-in name, "file.py:name" or "package.module:name"; `name` is a Problem or a function that returns one.
+        location: where the file is, if the name (which goes into records) does not say it.
+
+    Returns:
+        The problem, and a hash of the file that defines it.
+
+    Raises:
+        UsageError: there is no such problem, or it is not one.
+    """
+    if ":" not in name:
+        check_problem(name)
+        from mbbench.measuring import builtin  # here, since it imports Problem from this module
+
+        return builtin.make(name), _source(builtin.__file__)
+    check_problem(name)
+    target, attribute = (location or name).rsplit(":", 1)
+    module = _load_file(Path(target)) if target.endswith(".py") else _load_module(target)
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise UsageError(f"{Path(target).name} has no attribute {attribute!r}: give the name of a mbbench.Problem in it")
+    if not isinstance(found, Problem) and callable(found):
+        found = found()
+    if not isinstance(found, Problem):
+        raise UsageError(f"{name} is a {type(found).__name__}: expected a mbbench.Problem or a function that returns one")
+    return found, _source(module.__file__)
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}: give the path of a Python file that defines a mbbench.Problem")
+    sys.path.insert(0, str(path.parent.resolve()))  # its neighbours can be imported, as when it is run
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(f"there is no module {name!r}: give package.module:problem or file.py:problem") from None
+        raise
+
+
+def _source(file: str | None) -> str:
+    return digest(Path(file).read_bytes()) if file else "unknown"
+
+
+def _pair(data: object) -> Pair:
+    if not (isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)):
+        raise UsageError(f"data is a {type(data).__name__}: expected two tensors, features and targets")
+    return data[0], data[1]

@@ -1,0 +1,120 @@
+"""Run jobs one after the other, each in a process of its own, and write every record the moment it exists.
+
+Never imports torch: the parent waits while a worker measures. Easy to get wrong: nothing that is measured may be lost, so
+a record is on disk before anybody is told of it; and a cell that cannot be run is a record too.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+
+from mbbench import record, store
+from mbbench.case import Case
+from mbbench.measuring import environment, process
+from mbbench.measuring.jobs import Facts, Job, Place
+from mbbench.record import Environment, Measurement, Record
+
+TIMEOUT_S = 300.0
+"""For one job: far above any cell of the suite (20 s), so that only a cell that hangs meets it."""
+
+OnRecord = Callable[[Record, str], None]
+"""Told each record once it is written, and what a worker that died had printed."""
+
+
+def describe(name: str, place: Place, devices: Sequence[str] = ("cpu",), timeout_s: float = TIMEOUT_S) -> Facts:
+    """Return what is to be known of a problem and of this machine, from a worker; `Facts.error` where it cannot be used."""
+    message = msgspec.msgpack.encode((name, place, list(devices)))
+    # Forked whatever the devices: the child only asks whether they are there, and the server never touched one.
+    answer = process.call("describe", message, device="cpu", timeout_s=timeout_s)
+    if isinstance(answer, process.Failure):
+        return Facts(error=f"problem {name} could not be looked at: {answer.message}")
+    return msgspec.msgpack.decode(answer, type=Facts)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command's run: where its records go and what they have in common.
+
+    Attributes:
+        environment: of all its records.
+        facts: of each problem, by its name in the cases.
+        path: the results file; None: nothing is written (a smoke run).
+        timeout_s: of one job.
+        run_id: the same in all its records.
+    """
+
+    environment: Environment
+    facts: dict[str, Facts]
+    path: Path | None
+    timeout_s: float = TIMEOUT_S
+    run_id: str = field(default_factory=lambda: uuid4().hex[:12])
+
+    def key(self, job: Job) -> tuple[str, ...]:
+        """Return the key that the record of this job will have."""
+        source = self.facts[job.case.problem].source
+        return record.key(job.kind, job.case, job.repeat, source, job.budget, self.environment)
+
+
+def begin(facts: dict[str, Facts], results: Path | None, timeout_s: float = TIMEOUT_S) -> Session:
+    """Begin a run: read the environment, and see that the results folder can be written to.
+
+    Raises:
+        StoreError: it cannot.
+    """
+    # A problem that took its worker down with it has told nothing of the machine.
+    where = environment.context(next((fact.identity for fact in facts.values() if fact.identity), {}))
+    return Session(where, facts, None if results is None else store.results_file(results, where), timeout_s)
+
+
+def finished(results: Path) -> dict[tuple[str, ...], Record]:
+    """Return the records in a folder that need not be measured again, by their key; none with a fault is among them."""
+    if not results.exists() or not any(results.rglob("*.jsonl")):
+        return {}
+    found = [path for path in results.rglob("*.jsonl") if path.stat().st_size]
+    records = store.load_records(found) if found else []
+    return {done.key: done for done in records if done.measurement.status not in record.FAULTS}
+
+
+def execute(session: Session, jobs: Iterable[Job], on_record: OnRecord = lambda record, printed: None) -> list[Record]:
+    """Run the jobs in their order; return their records, each of which is on disk by then."""
+    records = []
+    for job in jobs:
+        measurement, printed = _measure(session, job)
+        done = Record(
+            run_id=session.run_id,
+            kind=job.kind,
+            repeat=job.repeat,
+            source=session.facts[job.case.problem].source,
+            budget=job.budget,
+            case=job.case,
+            measurement=measurement,
+            environment=session.environment,
+        )
+        if session.path is not None:
+            store.append(session.path, done)
+        records.append(done)
+        on_record(done, printed)
+    return records
+
+
+def _measure(session: Session, job: Job) -> tuple[Measurement, str]:
+    case, facts = job.case, session.facts[job.case.problem]
+    if facts.error is not None:
+        return Measurement(status="error", phase="start", message=record.scrub(facts.error)), ""
+    if not isinstance(case, Case):
+        message = f"batch_size is {case.batch_size}, but the data set has {case.n_samples} samples"
+        return Measurement(status="not_applicable", message=message), ""
+    if reason := facts.unavailable.get(case.device):
+        return Measurement(status="unavailable", phase="start", message=reason), ""
+    began = time.perf_counter()
+    answer = process.call("measure", msgspec.msgpack.encode(job), device=case.device, timeout_s=session.timeout_s)
+    cell_s = time.perf_counter() - began
+    if isinstance(answer, process.Failure):
+        failed = Measurement(status=answer.status, phase=answer.phase, message=answer.message, cell_s=cell_s)
+        return failed, answer.printed
+    measurement = msgspec.msgpack.decode(answer, type=Measurement)
+    return msgspec.structs.replace(measurement, cell_s=cell_s), ""

@@ -1,0 +1,200 @@
+"""Time the training loop: warm up, then timed rounds for a fixed time. Between two clock reads stands training only.
+
+A round is at least 10 ms of consecutive updates. Where an epoch is short, or has fewer than 100 updates, a round is a
+whole number of epochs and the cost of starting them is inside its clock: what a user would see. Where an epoch is long
+(most of the measuring time or more) a round is a part of it; then starts are timed apart and added per epoch.
+
+Easy to get wrong: a ragged last batch is cheaper than the others, so rounds inside an epoch stop before it and are scaled
+by rows (off by less than one update in 100); DataLoader makes its order with the first batch, not with its iterator.
+"""
+
+import gc
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mbbench.measuring import devices
+from mbbench.measuring.batches import Update
+from mbbench.measuring.training import Training
+from mbbench.record import Phase
+
+ROUND_S = 0.010
+"""A clock read costs 0.1 us and a timer interrupt some 5 us: under 10 ms they would show."""
+WARMUP_S = 0.3
+WARMUP_ROUNDS = 5
+PARTIAL_STEPS = 100
+"""Fewest updates in an epoch of which a round may be a part."""
+FEWEST_ROUNDS = 6
+"""6 rounds are the fewest that bound a median at 95 % (2 * 0.5**6 = 3.1 %)."""
+STARTS_SHARE = 0.05
+"""Of the measuring time, spent on starting epochs to learn what a start adds."""
+MOST_STARTS = 50
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The clocks that are read, so that a test can script them."""
+
+    wall: Callable[[], float] = time.perf_counter
+    cpu: Callable[[], float] = time.process_time
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is inside one clock: `steps` updates with `samples` rows; `epochs` 0 where it is a part of one."""
+
+    steps: int
+    samples: int
+    epochs: int
+
+
+def time_rounds(
+    training: Training,
+    seconds: float,
+    on_phase: Callable[[Phase], None],
+    clocks: Clocks = Clocks(),
+    smoke: bool = False,
+) -> dict[str, Any]:
+    """Warm up, then time rounds for `seconds`.
+
+    Args:
+        training: the case, prepared.
+        seconds: of timed rounds; at least one round is timed however long it takes.
+        on_phase: told "warm-up" and "train" as each begins.
+        clocks: wall and CPU clock.
+        smoke: no warm-up, one round of one update: does it run at all?
+
+    Returns:
+        Fields of a Measurement, times in seconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection costs 100 ms with torch loaded, and would fall into some rounds
+    synchronise = devices.synchroniser(training.case.device)
+    on_phase("warm-up")
+    starts: list[float] = []
+    if smoke:
+        plan, warm = Round(1, training.case.samples_per_step, 0), {"warmup_s": 0.0, "warmup_steps": 0}
+    else:
+        plan, warm = warm_up(training, seconds, synchronise, clocks)
+        starts = epoch_starts(training, seconds * STARTS_SHARE, synchronise, clocks)
+    on_phase("train")
+    began = clocks.wall()
+    wall, cpu, event = [], [], []
+    events = devices.events(training.case.device)
+    for updates in round_updates(training, plan):
+        if events:
+            events[0].record()
+        synchronise()
+        cpu_0, wall_0 = clocks.cpu(), clocks.wall()
+        training.train(updates)
+        if events:
+            events[1].record()
+        synchronise()
+        wall_1, cpu_1 = clocks.wall(), clocks.cpu()
+        wall.append(wall_1 - wall_0)
+        cpu.append(cpu_1 - cpu_0)
+        if events:
+            event.append(events[0].elapsed_time(events[1]) / 1e3)
+        if smoke or wall_1 - began >= seconds:
+            break
+    return warm | {
+        "round_s": tuple(wall),
+        "round_cpu_s": tuple(cpu),
+        "round_event_s": tuple(event),
+        "steps_per_round": plan.steps,
+        "samples_per_round": plan.samples,
+        "epochs_per_round": plan.epochs,
+        "epoch_start_s": tuple(starts),
+        "measuring_s": clocks.wall() - began,
+    }
+
+
+def plan_round(n_samples: int, samples_per_step: int, step_s: float, seconds: float) -> Round:
+    """Choose what a round is: whole epochs, or a part of one where an epoch is long.
+
+    Args:
+        n_samples: rows of the data set.
+        samples_per_step: rows of one update.
+        step_s: seconds of one update, from the warm-up.
+        seconds: of timed rounds there will be.
+    """
+    steps = math.ceil(n_samples / samples_per_step)
+    epoch_s = steps * step_s
+    if steps < PARTIAL_STEPS or epoch_s <= seconds / FEWEST_ROUNDS:
+        epochs = max(1, math.ceil(ROUND_S / epoch_s))
+        return Round(epochs * steps, epochs * n_samples, epochs)
+    part = min(math.ceil(ROUND_S / step_s), n_samples // samples_per_step // FEWEST_ROUNDS)
+    return Round(part, part * samples_per_step, 0)
+
+
+def round_updates(training: Training, plan: Round) -> Iterator[Iterator[Update]]:
+    """Return the updates of round after round, without end; every round holds exactly the planned rows."""
+    if plan.epochs:
+        stream = training.stream()
+        while True:
+            yield itertools.islice(stream, plan.steps)
+    rounds_per_epoch = training.case.n_samples // training.case.samples_per_step // plan.steps
+    while True:
+        epoch = training.epoch()
+        first = next(epoch)  # a start's own cost (shuffle, iterator) falls due here, before the clock
+        for number in range(rounds_per_epoch):
+            rest = itertools.islice(epoch, plan.steps - (number == 0))
+            yield itertools.chain((first,), rest) if number == 0 else rest
+
+
+def warm_up(
+    training: Training, seconds: float, synchronise: Callable[[], None], clocks: Clocks
+) -> tuple[Round, dict[str, Any]]:
+    """Train until caches, allocators and clock rates have settled; return what a round is to be, and what was done.
+
+    The warm-up is `WARMUP_ROUNDS` rounds and `WARMUP_S` long, but no longer than the measuring itself: a long round, or a
+    quick look at a tiny cell, gets less, and `warmup_s` and `warmup_steps` of the record say how much.
+    """
+    case, stream, began = training.case, training.stream(), clocks.wall()
+    count, steps = 1, 0
+    while True:
+        chunk_0 = clocks.wall()
+        training.train(itertools.islice(stream, count))
+        synchronise()
+        now = clocks.wall()
+        chunk_s, steps, spent_s = now - chunk_0, steps + count, now - began
+        plan = plan_round(case.n_samples, case.samples_per_step, chunk_s / count, seconds)
+        if spent_s >= seconds or (spent_s >= WARMUP_S and steps >= WARMUP_ROUNDS * plan.steps):
+            return plan, {"warmup_s": spent_s, "warmup_steps": steps}
+        if chunk_s < ROUND_S:
+            count *= 2
+
+
+def epoch_starts(training: Training, seconds: float, synchronise: Callable[[], None], clocks: Clocks) -> list[float]:
+    """Start epochs and return what each start adds: iterator and first batch, less an ordinary batch.
+
+    An epoch of fewer than three updates has no ordinary batch to take off (its second may be ragged): there only making
+    the iterator is counted as the start, and the rest stays with the step. One start at least, then more for `seconds`,
+    `MOST_STARTS` at most.
+    """
+    took: list[float] = []
+    began = clocks.wall()
+    while not took or (len(took) < MOST_STARTS and clocks.wall() - began < seconds):
+        synchronise()
+        start_0 = clocks.wall()
+        epoch = training.epoch()
+        if training.case.steps_per_epoch < 3:
+            took.append(clocks.wall() - start_0)
+            continue
+        _assemble(epoch)
+        synchronise()
+        ordinary_0 = clocks.wall()
+        _assemble(epoch)
+        synchronise()
+        # The difference of two readings of noise can come out below 0; a start cannot take less than nothing.
+        took.append(max(0.0, (ordinary_0 - start_0) - (clocks.wall() - ordinary_0)))
+    return took
+
+
+def _assemble(epoch: Iterator[Update]) -> None:
+    for _ in next(epoch):  # an accumulated update picks its rows as it is walked through
+        pass

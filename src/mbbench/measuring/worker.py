@@ -1,0 +1,94 @@
+"""What a worker process does: one case in, one measurement out; or a problem's name in, its facts out.
+
+Easy to get wrong: whatever goes wrong inside becomes a status with the phase it happened in; only a death of the process
+is left for the parent to name. Messages name files without their folders.
+"""
+
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import cloudpickle
+import msgspec
+import torch
+
+from mbbench.case import UsageError
+from mbbench.measuring import convergence, devices, environment, timing
+from mbbench.measuring.jobs import Facts, Job, Place
+from mbbench.measuring.problems import Problem, resolve
+from mbbench.measuring.training import prepare
+from mbbench.record import Measurement, Phase, Status, digest, scrub
+
+OnPhase = Callable[[Phase], None]
+
+
+def measure(message: bytes, on_phase: OnPhase) -> bytes:
+    """Run the job that is encoded in `message`, return its Measurement encoded."""
+    job = msgspec.msgpack.decode(message, type=Job)
+    phases: list[Phase] = ["start"]
+
+    def enter(phase: Phase) -> None:
+        phases.append(phase)
+        on_phase(phase)
+
+    try:
+        torch.set_num_threads(job.case.threads)
+        torch.manual_seed(job.case.seed)
+        problem, _ = _problem(job.case.problem, job.place)
+        training = prepare(job.case, problem, enter)
+        if job.kind == "time":
+            seconds = job.budget.max_seconds or 1.0
+            fields = timing.time_rounds(training, seconds, enter, smoke=job.smoke)
+        else:
+            fields = convergence.loss_curve(training, job.budget, enter)
+        result = Measurement(phase="train", lr=training.lr, **({"status": "ok"} | fields))
+    except Exception as error:
+        result = Measurement(status=_status(error), phase=phases[-1], message=explain(error))
+        traceback.print_exc()  # for the person at the terminal; the record keeps one line without paths
+    return msgspec.msgpack.encode(result)
+
+
+def describe(message: bytes, on_phase: OnPhase) -> bytes:
+    """Resolve the problem named in `message` and look at the devices named there; return Facts encoded."""
+    name, place, asked = msgspec.msgpack.decode(message, type=tuple[str, Place, list[str]])
+    on_phase("start")
+    identity = environment.identity()
+    try:
+        problem, source = _problem(name, place)
+        facts = Facts(
+            default_samples=problem.default_samples,
+            most_samples=problem.most_samples,
+            source=source,
+            unavailable={device: devices.unavailable(device) for device in asked},
+            identity=identity,
+        )
+    except Exception as error:
+        facts = Facts(error=str(error) if isinstance(error, UsageError) else explain(error), identity=identity)
+    return msgspec.msgpack.encode(facts)
+
+
+def explain(error: BaseException) -> str:
+    """Return one line: type, message, and where in the file nearest to the user's it happened; no folders."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = str(Path(__file__).parents[1]) + os.sep  # a user's folder may be called mbbench too
+    users = [frame for frame in frames if not frame.filename.startswith(own) and "site-packages" not in frame.filename]
+    where = f" ({Path(users[-1].filename).name}, line {users[-1].lineno})" if users else ""
+    return scrub(f"{type(error).__name__}: {first}"[:500]) + where
+
+
+def _status(error: Exception) -> Status:
+    text = str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
+        return "oom"  # on the CPU a failed allocation is a plain RuntimeError that names its allocator
+    return "error"
+
+
+def _problem(name: str, place: Place) -> tuple[Problem, str]:
+    if place.pickled is None:
+        return resolve(name, place.location)
+    problem = cloudpickle.loads(place.pickled)
+    if not isinstance(problem, Problem):
+        raise UsageError(f"{name} is a {type(problem).__name__}: expected a mbbench.Problem")
+    return problem, digest(place.pickled)

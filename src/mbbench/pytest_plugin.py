@@ -1,0 +1,263 @@
+"""pytest plugin: measures the cells of bench files in worker processes and shows them in pytest-benchmark's own table.
+
+A bench test names its cell by a parameter `case` and asks for the fixture `measured`; the marker `mbbench` says which
+pass, how many repeats or seeds, and for how long. All collected cells are measured first, in shuffled order with their
+repeats interleaved; each test then replays its rounds into `benchmark.pedantic` through a clock that stands still but for
+what the worker's clock read. So the table, --benchmark-json, -autosave, -compare and -compare-fail all show training time.
+
+Easy to get wrong: the plugin is loaded by every pytest of its environment, so it imports nothing heavy and does nothing
+where no test asks for `measured`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mbbench.case import Cell
+    from mbbench.measuring.jobs import Job
+    from mbbench.record import Record
+
+FIXTURE = "measured"
+MARKER = (
+    'mbbench(kind="time", repeats=3, seeds=3, seconds=0.5, max_steps=None, max_seconds=None, unit="epoch"): '
+    "how the cells of a bench are measured; unit is what one round of the table stands for: epoch, step or run"
+)
+
+
+class ReplayClock:
+    """A timer for pytest-benchmark that stands still but for what a worker measured.
+
+    It has a `__name__`, since pytest-benchmark writes a timer's name into its JSON.
+    """
+
+    __name__ = "worker_clock"
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waiting: Iterator[float] = iter(())
+
+    def __call__(self) -> float:
+        """Return the seconds replayed so far."""
+        return self.now
+
+    def load(self, seconds: list[float]) -> None:
+        """Take the rounds to replay."""
+        self.waiting = iter(seconds)
+
+    def tick(self) -> None:
+        """Let one round pass."""
+        self.now += next(self.waiting, 0.0)
+
+
+class Bench:
+    """What was measured for the collected tests of one session.
+
+    Attributes:
+        records: of each test, by its node id.
+        path: the results file.
+        smoke: one step of each cell, nothing is recorded.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, list[Record]] = {}
+        self.path: Path | None = None
+        self.smoke = False
+
+
+BENCH = pytest.StashKey[Bench]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --mb-results and --mb-timeout."""
+    group = parser.getgroup("mbbench")
+    group.addoption("--mb-results", metavar="DIR", default="results", help="folder for the records of bench/ (results/)")
+    group.addoption("--mb-timeout", metavar="S", type=float, default=300.0, help="kill a cell after S seconds (300)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", MARKER)
+    config.addinivalue_line("markers", "cuda: needs a CUDA device, is skipped with its reason elsewhere")
+    config.stash[BENCH] = Bench()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the cells of an accelerator with its name, so that `-m cuda` finds them."""
+    if _is_measured(item) and (cell := _cell(item)) and cell.device.startswith("cuda"):
+        item.add_marker("cuda")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each measured test a clock of its own, merged into its nearest `benchmark` marker."""
+    for item in items:
+        if _is_measured(item):
+            nearest = item.get_closest_marker("benchmark")
+            options = {**(nearest.kwargs if nearest else {}), "timer": ReplayClock()}
+            item.add_marker(pytest.mark.benchmark(**options), append=False)
+            # A cell that failed has nothing to show: one fault, not two where warnings are errors.
+            item.add_marker(pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Measure all collected cells before the first test presents one."""
+    config = session.config
+    items = [item for item in session.items if _is_measured(item)]
+    stopped = config.option.collectonly or (session.testsfailed and not config.option.continue_on_collection_errors)
+    if not items or stopped or config.getoption("benchmark_skip"):
+        return
+    bench = config.stash[BENCH]
+    # Under xdist other tests run at the same moment: nothing can be timed, and pytest-benchmark disables itself too.
+    bench.smoke = bool(config.getoption("benchmark_disable")) or hasattr(config, "workerinput")
+    _measure(config, items, bench)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say how many records were written, where, and how to read them."""
+    bench = config.stash[BENCH]
+    if bench.path is None:
+        return
+    count = sum(len(records) for records in bench.records.values())
+    folder = bench.path.parent
+    terminalreporter.section("mbbench")
+    terminalreporter.write_line(f"{count} records in {bench.path}")
+    terminalreporter.write_line(f"the report: mbbench report {folder} -o reports/index.html")
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], list[Record]]:
+    """Return a function that presents this test's cell: it replays the rounds into `benchmark` and returns the records.
+
+    A cell that ended `oom`, `unavailable` or `not_applicable`, or left no time to show, is skipped with its reason; one
+    that ended with a fault (crash, killed, timeout, error) fails.
+    """
+    return lambda: _present(request.node, benchmark)
+
+
+def _present(item: pytest.Item, benchmark: Any) -> list[Record]:
+    from mbbench.record import FAULTS
+
+    bench = item.config.stash[BENCH]
+    records = bench.records.get(item.nodeid)
+    if records is None:
+        pytest.fail("not measured: `measured` needs a parameter `case` that is a cell of mbbench.grid", pytrace=False)
+    faults = [record.measurement for record in records if record.measurement.status in FAULTS]
+    if faults:
+        pytest.fail(f"{faults[0].status}: {faults[0].message}", pytrace=False)
+    unit = _settings(item)["unit"]
+    seconds = [value for record in records for value in _rounds(record, unit)]
+    if not seconds and not (bench.smoke and records[0].measurement.status == "ok"):
+        first = records[0].measurement
+        pytest.skip(f"{first.status}: {first.message}")
+    clock = item.get_closest_marker("benchmark").kwargs["timer"]  # type: ignore[union-attr]
+    clock.load(seconds)
+    benchmark.extra_info["mbbench"] = _extra(records, unit)
+    benchmark.pedantic(clock.tick, rounds=max(1, len(seconds)))
+    return records
+
+
+def _is_measured(item: pytest.Item) -> bool:
+    return FIXTURE in getattr(item, "fixturenames", ())
+
+
+def _settings(item: pytest.Item) -> dict[str, Any]:
+    """Return the marker's settings; the one nearest to the test wins, value by value."""
+    settings: dict[str, Any] = {"kind": "time", "repeats": 3, "seeds": 3, "seconds": 0.5, "max_steps": None}
+    settings |= {"max_seconds": None, "unit": None}
+    for marker in reversed(list(item.iter_markers("mbbench"))):
+        settings |= marker.kwargs
+    settings["unit"] = settings["unit"] or ("epoch" if settings["kind"] == "time" else "run")
+    return settings
+
+
+def _cell(item: pytest.Item) -> Cell | None:
+    from mbbench.case import Cell
+
+    found = getattr(item, "callspec", None) and item.callspec.params.get("case")  # type: ignore[attr-defined]
+    return found if isinstance(found, Cell) else None
+
+
+def _measure(config: pytest.Config, items: list[pytest.Item], bench: Bench) -> None:
+    from mbbench import api
+    from mbbench.case import UsageError
+    from mbbench.measuring.session import execute
+
+    jobs: dict[Job, list[str]] = {}  # two tests may ask for the same pass: it is measured once
+    for item in items:
+        cell = _cell(item)
+        if cell is not None:
+            settings = _settings(item)
+            for job in api.bench_jobs(cell, settings, smoke=bench.smoke):
+                jobs.setdefault(job, []).append(item.nodeid)
+    results = None if bench.smoke else Path(config.getoption("mb_results"))
+    try:
+        session, order = api.bench_session(list(jobs), results, config.getoption("mb_timeout"))
+    except UsageError as error:
+        raise pytest.UsageError(f"mbbench: {error}") from None
+    bench.path = session.path
+    show = _progress(config, len(order), sum(map(api.expected_s, order)))
+    pending = iter(order)
+
+    def on_record(record: Record, printed: str) -> None:
+        for nodeid in jobs[next(pending)]:
+            bench.records.setdefault(nodeid, []).append(record)
+        show(record, printed)
+
+    execute(session, order, on_record)
+
+
+def _progress(config: pytest.Config, total: int, expected_s: float) -> Callable[[Record, str], None]:
+    """Return what tells the terminal of each record: a line that is written over on a screen, a line per tenth elsewhere."""
+    import time
+
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    began, count = time.monotonic(), 0
+    if reporter is None or config.option.verbose < 0:
+        return lambda record, printed: None
+    reporter.write_line(f"mbbench: measuring {total} passes, each in a fresh process, about {expected_s:.0f} s")
+
+    def show(record: Record, printed: str) -> None:
+        nonlocal count
+        count += 1
+        left = (time.monotonic() - began) / count * (total - count)
+        line = f"mbbench: {count}/{total}, {left:.0f} s left, {record.case} ({record.kind}): {record.measurement.status}"
+        if reporter.isatty:
+            reporter.rewrite(line, erase=True)
+        elif count * 10 // total > (count - 1) * 10 // total:
+            reporter.write_line(line)
+        if printed:
+            reporter.write_line(f"\n{printed}")
+        if reporter.isatty and count == total:
+            reporter.write_line("")
+
+    return show
+
+
+def _rounds(record: Record, unit: str) -> tuple[float, ...]:
+    measurement = record.measurement
+    if unit == "epoch":
+        return measurement.epochs_s(record.case.n_samples)
+    if unit == "step":
+        return measurement.steps_s()
+    return (measurement.curve.train_s[-1],) if measurement.curve and measurement.status == "ok" else ()
+
+
+def _extra(records: list[Record], unit: str) -> dict[str, Any]:
+    import statistics
+
+    epochs = [value for record in records for value in record.measurement.epochs_s(record.case.n_samples)]
+    curves = [record.measurement.curve for record in records if record.measurement.curve]
+    case = records[0].case
+    return {
+        "case": str(case),
+        "unit": f"one {unit}",
+        "statuses": [record.measurement.status for record in records],
+        "samples_per_s": case.n_samples / statistics.median(epochs) if epochs else None,
+        "train_loss": [curve.train_loss[-1] for curve in curves],
+    }

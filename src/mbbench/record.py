@@ -1,0 +1,253 @@
+"""What was measured, raw: one Record is one line of JSON, and everything a reader sees is computed from Records.
+
+Easy to get wrong: a statistic never enters a Record; what is not known is None, never 0; a loss that is not finite is
+None in a curve (JSON has no NaN) and its status says `diverged`; nothing names a host, a user or an absolute path.
+"""
+
+import hashlib
+import re
+import statistics
+from typing import Any, Literal
+
+import msgspec
+
+from mbbench.case import Budget, Cell
+
+SCHEMA = 1
+"""Version of the record's JSON; files of every older version load (`decode`)."""
+
+Kind = Literal["time", "convergence"]
+"""Which pass made the record: each pass has a process of its own, so each makes a record of its own."""
+
+Status = Literal[
+    "ok",
+    "oom",
+    "diverged",
+    "budget_exhausted",
+    "timeout",
+    "killed",
+    "crash",
+    "error",
+    "unavailable",
+    "not_applicable",
+]
+"""How a cell ended. Reaching a target is analysis, not a status."""
+
+FAULTS: tuple[Status, ...] = ("timeout", "killed", "crash", "error")
+"""Statuses that are somebody's fault: they make exit code 1, fail a bench test, and are run again on resuming."""
+
+Phase = Literal["start", "data", "model", "warm-up", "train"]
+"""Where a cell was when it ended."""
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """A loss curve as one array per column, all of one length; position 0 is the start, before any step.
+
+    Attributes:
+        step: parameter updates done.
+        epoch: passes over the data done, in parts of one.
+        samples: rows seen.
+        train_s: seconds of training; the clock stands still during an evaluation.
+        train_loss: mean loss of all training rows; None where it is not finite.
+        heldout_loss: mean loss of the held-out rows; None where not finite or where there are none.
+    """
+
+    step: tuple[int, ...]
+    epoch: tuple[float, ...]
+    samples: tuple[int, ...]
+    train_s: tuple[float, ...]
+    train_loss: tuple[float | None, ...]
+    heldout_loss: tuple[float | None, ...]
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """How one pass over one case ended and what its clocks read.
+
+    A round is `steps_per_round` consecutive updates. Either it is a whole number of epochs (`epochs_per_round` >= 1,
+    and the cost of starting them is inside its clock), or it is a part of one epoch (`epochs_per_round` is 0, and no
+    epoch starts inside it). `epoch_s`, `step_s` and `samples_per_s` follow from that and from nothing else.
+
+    Attributes:
+        status: how it ended.
+        phase: where it was when it ended.
+        message: one line on anything but a plain "ok".
+        lr: learning rate that was used.
+        round_s: wall seconds of each timed round.
+        round_cpu_s: CPU seconds of the process (all threads) in each round.
+        round_event_s: seconds between two events on the accelerator, a cross-check of round_s.
+        steps_per_round: updates in one round.
+        samples_per_round: rows in one round.
+        epochs_per_round: epochs started inside one round's clock.
+        epoch_start_s: what starting an epoch adds (shuffle, iterator), one value a start.
+        warmup_s: seconds of warm-up before the first clock.
+        warmup_steps: updates of warm-up.
+        cell_s: wall seconds of the cell as its parent saw it, everything included.
+        measuring_s: wall seconds between the end of the warm-up and the last clock.
+        evaluation_s: seconds of evaluation in a convergence pass (outside train_s).
+        curve: the loss curve of a convergence pass.
+        extra: anything else worth keeping, by name.
+    """
+
+    status: Status
+    phase: Phase | None = None
+    message: str | None = None
+    lr: float | None = None
+    round_s: tuple[float, ...] = ()
+    round_cpu_s: tuple[float, ...] = ()
+    round_event_s: tuple[float, ...] = ()
+    steps_per_round: int | None = None
+    samples_per_round: int | None = None
+    epochs_per_round: int | None = None
+    epoch_start_s: tuple[float, ...] = ()
+    warmup_s: float | None = None
+    warmup_steps: int | None = None
+    cell_s: float | None = None
+    measuring_s: float | None = None
+    evaluation_s: float | None = None
+    curve: Curve | None = None
+    extra: dict[str, str | int | float | bool | None] = {}
+
+    def epochs_s(self, n_samples: int) -> tuple[float, ...]:
+        """Return the seconds of one epoch of `n_samples` rows, once per round.
+
+        A round of whole epochs is divided by their number. A round inside an epoch is scaled by its rows, and one epoch
+        start (the median of those measured) is added, since none lies inside its clock.
+        """
+        if self.epochs_per_round is None or self.samples_per_round is None:
+            return ()
+        if self.epochs_per_round:
+            return tuple(seconds / self.epochs_per_round for seconds in self.round_s)
+        if not self.epoch_start_s:  # a smoke run starts none: what an epoch takes is not known
+            return ()
+        start = statistics.median(self.epoch_start_s)
+        return tuple(start + seconds * n_samples / self.samples_per_round for seconds in self.round_s)
+
+    def steps_s(self) -> tuple[float, ...]:
+        """Return the seconds of one step, the epoch starts inside a round taken out, once per round."""
+        if self.epochs_per_round is None or self.steps_per_round is None:
+            return ()
+        inside = self.epochs_per_round * statistics.median(self.epoch_start_s) if self.epochs_per_round else 0.0
+        return tuple((seconds - inside) / self.steps_per_round for seconds in self.round_s)
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and when it was measured. No host name, user name or path.
+
+    Attributes:
+        identity: what must be equal for two records to be compared: processor, its flags (hashed), cores, caches, memory,
+            accelerators, driver, torch build, system, Python.
+        commit: of the working directory's repository, None outside one.
+        diff: hash of its uncommitted changes, None where there are none.
+        version: of mbbench.
+        time: when the run began, ISO 8601 in UTC.
+        load_1m: processes running or waiting in the last minute, when the run began.
+        governor: of the processor's clock, None where it cannot be read.
+    """
+
+    identity: dict[str, str | int | None]
+    commit: str | None
+    diff: str | None
+    version: str
+    time: str
+    load_1m: float | None
+    governor: str | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash the identity alone: equal on one machine from run to run, whatever its clocks do."""
+        return digest(msgspec.json.encode(self.identity, order="sorted"))
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One pass over one cell in one fresh process, with all that is needed to repeat and to judge it.
+
+    Attributes:
+        run_id: the same for all records of one command.
+        kind: which pass, "time" or "convergence".
+        repeat: 0, 1, 2 ...: which fresh process of this cell.
+        source: hash of the file that defines the problem.
+        budget: limits of the pass, for a time pass the seconds of measuring.
+        case: what was asked for.
+        measurement: what came out.
+        environment: where and when.
+        schema: version of this layout.
+    """
+
+    run_id: str
+    kind: Kind
+    repeat: int
+    source: str
+    budget: Budget
+    case: Cell
+    measurement: Measurement
+    environment: Environment
+    schema: int = SCHEMA
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What must be equal for a record to stand in for measuring again."""
+        env = self.environment
+        return key(self.kind, self.case, self.repeat, self.source, self.budget, env)
+
+
+def key(kind: Kind, case: Cell, repeat: int, source: str, budget: Budget, env: Environment) -> tuple[str, ...]:
+    """Return what identifies a measurement: pass, cell, repeat, problem source, budget, code and machine."""
+    # As floats, since JSON gives back 1.0 s where 1 s was asked for.
+    limits = ",".join("" if limit is None else repr(float(limit)) for limit in msgspec.structs.astuple(budget))
+    return (kind, str(case), str(repeat), source, limits, *code_state(env), env.fingerprint)
+
+
+def code_state(env: Environment) -> tuple[str, str, str]:
+    """Return commit, uncommitted changes and mbbench's version: what the measured code depends on."""
+    return (env.commit or "", env.diff or "", env.version)
+
+
+def digest(content: bytes) -> str:
+    """Return the first 12 hexadecimal digits of SHA-256: 48 bits, enough to tell machines and files apart."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+_NAME = r"[^\s\\/:'\"<>|]+"
+_PATH = re.compile(
+    r"(?P<url>\b(?!file:)[A-Za-z][\w+.-]+://\S+)"  # is kept
+    # In quotes a path may have spaces; escaped, its backslashes are doubled.
+    r"|(?P<quote>['\"])(?:[A-Za-z]:)?[\\/][^'\"\n]*[\\/](?P<quoted>[^'\"\\/\n]+)(?P=quote)"
+    rf"|(?<![\w.\\/])(?:[A-Za-z]:[\\/]+(?:{_NAME}[\\/]+)*|[\\/]+(?:{_NAME}[\\/]+)+)(?P<last>{_NAME})"
+)
+
+
+def scrub(text: str) -> str:
+    """Cut every absolute path in a message down to its last part, so that no record names a user or a folder."""
+
+    def shortened(found: re.Match[str]) -> str:
+        quote = found["quote"] or ""
+        return found["url"] or quote + (found["quoted"] or found["last"]) + quote
+
+    return _PATH.sub(shortened, text)
+
+
+def encode(record: Record) -> bytes:
+    """Return the record as one line of JSON, newline included."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def decode(line: bytes) -> Record:
+    """Read one line of JSON of this or an older schema.
+
+    Raises:
+        ValueError: the line is not a record, or of a schema that this version does not know yet.
+    """
+    try:
+        raw = msgspec.json.decode(line)
+        if not isinstance(raw, dict):
+            raise ValueError(f"a record is a JSON object, not {type(raw).__name__}")
+        if isinstance(raw.get("schema"), int) and raw["schema"] > SCHEMA:
+            raise ValueError(f"its schema is {raw['schema']}, this mbbench reads up to {SCHEMA}: update mbbench")
+        return msgspec.convert(raw, Record)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a record, as published in docs/record.schema.json."""
+    return msgspec.json.schema(Record)

@@ -1,0 +1,77 @@
+"""Build the report: one HTML file that asks nothing of any network, and its pictures as files beside it.
+
+Easy to get wrong: names and messages come from other people's files, so everything is escaped; the policy in the page's
+head allows one style sheet by its hash and no script at all, so nothing may carry a style attribute.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from mbbench.record import Record
+from mbbench.reporting import palette, provenance, readable, sections, svg
+from mbbench.reporting.advice import Verdict, verdict
+from mbbench.reporting.analysis import latest
+from mbbench.reporting.doubts import failed
+from mbbench.reporting.pooling import settings
+
+
+def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> Verdict:
+    """Write the report on those of the records that may stand together, and return what it says.
+
+    Args:
+        records: of any runs; `analysis.latest` chooses.
+        output: the HTML file; its folder is made if missing.
+        figures: write each picture as SVG and PNG to `figures/` beside the page as well.
+
+    Raises:
+        ValueError: there are no records.
+    """
+    given = list(records)
+    if not given:
+        raise ValueError("there are no records to report: measure first, with `mbbench run`")
+    said = verdict(given)
+    kept, _ = latest(given)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = output.parent / "figures" if figures else None
+    styles = svg.Styles()
+    shown = [
+        sections.section(number, setting, answer, styles, folder)
+        for number, (setting, answer) in enumerate(zip(settings(kept), said.answers, strict=True), start=1)
+    ]
+    css = palette.css() + _read("style.css") + styles.css()
+    page = _template().render(
+        css=Markup(css),
+        style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        verdict=said,
+        sections=shown,
+        failures=[_failure(record) for record in failed(kept)],
+        about=provenance.about(kept),
+        facts=provenance.facts(kept),
+        words=provenance.WORDS,
+    )
+    output.write_text(page, encoding="utf-8")
+    return said
+
+
+def _failure(record: Record) -> tuple[str, str, str, str]:
+    measurement = record.measurement
+    status = readable.TROUBLES.get(measurement.status, measurement.status)
+    seed = f"seed {record.case.seed}" if record.kind == "convergence" else f"repeat {record.repeat}"
+    return str(record.case), f"{record.kind}, {seed}", status, measurement.message or ""
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(_read("template.html.j2"))
+
+
+def _read(name: str) -> str:
+    text = resources.files("mbbench.reporting").joinpath(name).read_text(encoding="utf-8")
+    return re.sub(r"\n\s*", "\n", text) if name.endswith(".css") else text

@@ -1,0 +1,183 @@
+"""Pool the records of one cell over its repeats and seeds, and put cells that may be compared into one setting.
+
+Easy to get wrong: what may be compared. Two pools stand in one setting if they differ in batch size and loader and in
+nothing else; a setting has a title that tells it from the others.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+
+from mbbench.case import Cell
+from mbbench.record import Kind, Record
+from mbbench.reporting import readable
+from mbbench.reporting.stats import Estimate, from_repeats
+
+CONTENDED = 1.05
+"""Wall seconds for each CPU second of one thread: above, the process did not have its core to itself."""
+CURVES = ("ok", "budget_exhausted")
+"""Statuses of a loss curve that ended where it was meant to."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All records of one cell, apart from seed and repeat.
+
+    Attributes:
+        cell: what was asked for, with the first seed.
+        timings: its time records.
+        trainings: its convergence records.
+    """
+
+    cell: Cell
+    timings: tuple[Record, ...]
+    trainings: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """Name it within its setting where there are several loaders: "batch 32 with slice"."""
+        return f"{self.batch} with {self.cell.loader}"
+
+    @property
+    def batch(self) -> str:
+        """Name its batch size: "batch 32", "full batch"."""
+        return readable.batch(self.cell.batch_size)
+
+    @cached_property
+    def repeats(self) -> tuple[tuple[float, ...], ...]:
+        """Seconds of an epoch, once per round, for each repeat that was timed."""
+        return tuple(r.measurement.epochs_s(self.cell.n_samples) for r in self.timings if timed(r))
+
+    @cached_property
+    def epoch_s(self) -> Estimate | None:
+        """Seconds of an epoch, None where no repeat was timed."""
+        return from_repeats(self.repeats, "s") if self.repeats else None
+
+    @cached_property
+    def step_s(self) -> Estimate | None:
+        """Seconds of a step, None where no repeat was timed or where epoch starts are all that was timed."""
+        steps = [r.measurement.steps_s() for r in self.timings if timed(r)]
+        return from_repeats(steps, "s") if steps and all(min(rounds, default=0) > 0 for rounds in steps) else None
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        """Trainings whose curve ended where it was meant to."""
+        return tuple(r for r in self.trainings if r.measurement.status in CURVES and r.measurement.curve)
+
+    def status(self, kind: Kind) -> str:
+        """Return how its records of a pass ended, each way named once, "ok" first; "" where there are none."""
+        records = self.timings if kind == "time" else self.trainings
+        found = {record.measurement.status for record in records}
+        return ", ".join(sorted(found, key=lambda status: (status != "ok", status)))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Pools that differ in batch size and loader only.
+
+    Attributes:
+        title: what they have in common: "linear, n = 8,192, CPU, 1 thread".
+        pools: by loader, then by batch size.
+    """
+
+    title: str
+    pools: tuple[Pool, ...]
+
+    @property
+    def timed(self) -> tuple[Pool, ...]:
+        """Pools with a time."""
+        return tuple(pool for pool in self.pools if pool.repeats)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Every record of every pool."""
+        return tuple(record for pool in self.pools for record in pool.timings + pool.trainings)
+
+    @property
+    def loaders(self) -> tuple[str, ...]:
+        """Loaders asked for, in order."""
+        return tuple(dict.fromkeys(pool.cell.loader for pool in self.pools))
+
+    def find(self, batch_size: int | None, loader: str) -> Pool | None:
+        """Return the pool of a batch size and a loader, None where it was not asked for."""
+        wanted = (batch_size, loader)
+        return next((pool for pool in self.pools if (pool.cell.batch_size, pool.cell.loader) == wanted), None)
+
+
+def timed(record: Record) -> bool:
+    """Return whether a record holds times that may be used."""
+    measurement = record.measurement
+    return record.kind == "time" and measurement.status == "ok" and bool(measurement.epochs_s(1))
+
+
+def contended(record: Record) -> bool | None:
+    """Return whether a timed record did not have its core to itself; None where that cannot be told.
+
+    It can be told on the CPU with one thread: there, wall seconds are CPU seconds unless something else ran.
+    """
+    measurement = record.measurement
+    if not timed(record) or record.case.device != "cpu" or record.case.threads != 1:
+        return None
+    pairs = zip(measurement.round_s, measurement.round_cpu_s, strict=False)
+    shares = sorted(wall / cpu for wall, cpu in pairs if cpu > 0)
+    return shares[len(shares) // 2] > CONTENDED if shares else None
+
+
+def pools(records: Iterable[Record]) -> list[Pool]:
+    """Return the records as pools, ordered as a reader looks for them: by problem, n, device, loader, batch size."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(str(unseeded(record.case)), []).append(record)
+    made = [_pool(of_one_cell) for of_one_cell in found.values()]
+    return sorted(made, key=lambda pool: (_common(pool.cell), pool.cell.loader != "slice", _place(pool.cell)))
+
+
+def settings(records: Iterable[Record]) -> list[Setting]:
+    """Return the records as settings, in the order of `pools`."""
+    found: dict[tuple[object, ...], list[Pool]] = {}
+    for pool in pools(records):
+        found.setdefault(_common(pool.cell), []).append(pool)
+    return [Setting(_title(several[0].cell), tuple(several)) for several in found.values()]
+
+
+def unseeded(cell: Cell) -> Cell:
+    """Return the cell with seed 0: what all its seeds have in common."""
+    return msgspec.structs.replace(cell, seed=0)
+
+
+def _pool(records: list[Record]) -> Pool:
+    ordered = sorted(records, key=lambda record: (record.case.seed, record.repeat))
+    timings = tuple(record for record in ordered if record.kind == "time")
+    trainings = tuple(record for record in ordered if record.kind == "convergence")
+    return Pool(ordered[0].case, timings, trainings)
+
+
+def _place(cell: Cell) -> tuple[str, int, bool]:
+    return cell.loader, cell.samples_per_step, cell.batch_size is None
+
+
+def _common(cell: Cell) -> tuple[object, ...]:
+    """Return what two cells of one setting have in common, sortable: None becomes 0, below every real value."""
+    lr, micro = cell.lr or 0.0, cell.micro_batch or 0
+    about = (cell.problem, cell.n_samples, cell.device, cell.threads, cell.optimizer, lr, cell.dtype)
+    return (*about, micro, not cell.shuffle, cell.options)
+
+
+def _title(cell: Cell) -> str:
+    parts = [cell.problem, f"n = {cell.n_samples:,}", cell.device.upper()]
+    if cell.device == "cpu":
+        parts.append(readable.plural(cell.threads, "thread"))
+    if cell.optimizer != "sgd":
+        parts.append(cell.optimizer)
+    if cell.lr is not None:
+        parts.append(f"learning rate {cell.lr:g}")
+    if cell.dtype != "float32":
+        parts.append(cell.dtype)
+    if cell.micro_batch is not None:
+        parts.append(f"micro-batch {cell.micro_batch:,}")
+    if not cell.shuffle:
+        parts.append("rows in order")
+    parts += [f"{name} = {value}" for name, value in cell.options]
+    return ", ".join(parts)

@@ -1,0 +1,243 @@
+"""Say which batch size and loader have the fastest epoch, what the others cost, and what the loader costs.
+
+Easy to get wrong: the smallest number is no winner by itself. A pool is as good as the fastest where it takes at most 10 %
+longer, slower where its interval also excludes equality, and undecided otherwise; without intervals nothing is decided.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mbbench.reporting import readable
+from mbbench.reporting.finding import Finding
+from mbbench.reporting.pooling import Pool, Setting
+from mbbench.reporting.stats import Estimate, ratio
+
+MARGIN = 1.10
+"""Epochs this close are equally good: machines of one kind and days on one machine differ by as much."""
+SHOWN = 4
+"""Names in one list; further ones are counted."""
+
+Against = tuple[Pool, Estimate]
+"""A pool, and how many times as long as the fastest its epoch takes."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Pools of one setting against the fastest of them.
+
+    Attributes:
+        best: the pool with the shortest epoch.
+        equal: at most 10 % longer.
+        slower: longer by more than that, with an interval above 1.
+        undecided: longer by more than that, but the interval reaches 1 or there is none.
+    """
+
+    best: Pool
+    equal: tuple[Against, ...]
+    slower: tuple[Against, ...]
+    undecided: tuple[Against, ...]
+
+
+def standing(setting: Setting) -> Standing:
+    """Return the setting's timed pools, at least one, against the fastest of them."""
+    order = sorted(setting.timed, key=_epoch_s)
+    best, *others = order
+    against = [(pool, ratio(pool.repeats, best.repeats)) for pool in others]
+    equal = tuple(pair for pair in against if pair[1].value <= MARGIN)
+    slower = tuple(pair for pair in against if pair[1].value > MARGIN and (pair[1].low or 0) > 1)
+    rest = tuple(pair for pair in against if pair not in equal and pair not in slower)
+    return Standing(best, equal, slower, rest)
+
+
+def winner(setting: Setting) -> Literal["full", "mini", "both", "undecided"] | None:
+    """Return who has the fastest epoch; None where full batch and a mini-batch were not both timed."""
+    if {pool.cell.batch_size is None for pool in setting.timed} != {True, False}:
+        return None
+    found = standing(setting)
+    best = _is_full(found.best)
+    if any(_is_full(pool) != best for pool, _ in found.equal):
+        return "both"
+    if any(_is_full(pool) != best for pool, _ in found.undecided):
+        return "undecided"
+    return "full" if best else "mini"
+
+
+def headline(setting: Setting) -> str:
+    """Return one or two sentences on a setting with at least one timed pool, without any absolute time."""
+    timed = setting.timed
+    sizes = {pool.cell.batch_size for pool in timed}
+    if len(sizes) == 1:
+        only = readable.batch(next(iter(sizes)))
+        return f"Only {only} was timed, so nothing is said on which batch size is best: give several with --batch-size."
+    found = standing(setting)
+    best, ties = name(setting, found.best), [name(setting, pool) for pool, _ in found.equal]
+    least = min(len(pool.repeats) for pool in timed)
+    reading = "" if least > 2 else f" This is a reading of {readable.plural(least, 'repeat')} without an interval."
+    if not found.slower and not found.undecided:
+        what = "batch sizes" if len(setting.loaders) == 1 else "combinations of batch size and loader"
+        return f"All {len(timed)} {what} take the same time for an epoch, within 10 %.{reading}"
+    if ties:
+        first = f"{readable.first_up(_some([best, *ties]))} have the fastest epochs, equal within 10 %."
+    elif found.undecided:
+        first = f"{readable.first_up(best)} had the fastest epoch, but not beyond doubt."
+    else:
+        first = f"{readable.first_up(best)} has the fastest epoch."
+    costs = [f"{name(setting, pool)} takes {readable.times(by)}" for pool, by in _extremes(found)]
+    second = f" {readable.first_up(readable.listed(costs))}." if costs else ""
+    return first + second + reading
+
+
+def findings(setting: Setting) -> list[Finding]:
+    """Return what there is to say on the times of a setting, the most important first."""
+    if not setting.timed:
+        return []
+    found = standing(setting)
+    said = [_fastest(setting, found.best), *_updates(setting, found.best)]
+    if found.equal:
+        said.append(Finding("As good", f"{_against(setting, found.equal)}: within 10 % of the fastest."))
+    if found.undecided:
+        why = "their intervals reach the fastest" if found.undecided[0][1].low is not None else "there is no interval"
+        text = f"{_against(setting, found.undecided)}: read slower than the fastest, but {why}; more repeats may decide."
+        said.append(Finding("Undecided", text))
+    return said + loader_costs(setting)
+
+
+def loader_costs(setting: Setting) -> list[Finding]:
+    """Return, for each loader beside the plainest one, what it costs at equal batch sizes."""
+    loaders = list(dict.fromkeys(pool.cell.loader for pool in setting.timed))
+    if len(loaders) < 2:
+        return []
+    plain = "slice" if "slice" in loaders else loaders[0]
+    said = []
+    for loader in loaders:
+        pairs = _pairs(setting, loader, plain)
+        if loader != plain and pairs:
+            said.append(Finding("Loader", _loader_cost(pairs, loader, plain)))
+    return said + _confounded(setting)
+
+
+def scaling(setting: Setting) -> str:
+    """Return how throughput changes from the smallest to the largest batch that was timed, for each loader."""
+    said = []
+    for loader in dict.fromkeys(pool.cell.loader for pool in setting.timed):
+        pools = [pool for pool in setting.timed if pool.cell.loader == loader]
+        if len(pools) > 1:
+            factor = readable.multiple(ratio(pools[0].repeats, pools[-1].repeats).value)
+            said.append((f"by {factor} with {loader}", f"from {pools[0].batch} to {pools[-1].batch}"))
+    if not said:
+        return "one batch size was timed."
+    if len({span for _, span in said}) == 1:
+        return f"{said[0][1]}, throughput is multiplied {readable.listed(by for by, _ in said)}."
+    return f"throughput is multiplied {', '.join(f'{by} {span}' for by, span in said)}."
+
+
+def worst_loader(setting: Setting) -> tuple[str, float] | None:
+    """Return the loader that costs most against slicing at an equal batch size, and its factor; None if not timed."""
+    costs = [
+        (by.value, loader) for loader in setting.loaders if loader != "slice" for _, by in _pairs(setting, loader, "slice")
+    ]
+    return (max(costs)[1], max(costs)[0]) if costs else None
+
+
+def name(setting: Setting, pool: Pool) -> str:
+    """Name a pool within its setting: by its loader only where there are several."""
+    return pool.name if len({pool.cell.loader for pool in setting.timed}) > 1 else pool.batch
+
+
+def _fastest(setting: Setting, best: Pool) -> Finding:
+    epoch = best.epoch_s
+    assert epoch is not None  # a timed pool
+    n = readable.plural(epoch.n, "repeat")
+    interval = f"{n}, no interval"
+    if epoch.low is not None and epoch.high is not None:
+        interval = f"95 % interval {readable.seconds(epoch.low)} to {readable.seconds(epoch.high)}, {n}"
+    speed = readable.rate(best.cell.n_samples / epoch.value)
+    text = f"{name(setting, best)}: an epoch in {readable.seconds(epoch.value)} ({interval}), {speed}."
+    return Finding("Fastest epoch", text)
+
+
+def _updates(setting: Setting, best: Pool) -> list[Finding]:
+    """Return how unlike the epochs are that are compared, where they are."""
+    steps = {pool.cell.steps_per_epoch: pool.batch for pool in setting.timed}
+    most, own = max(steps), best.cell.steps_per_epoch
+    if most == own:
+        return []
+    text = (
+        f"an epoch is {readable.plural(own, 'update')} with {best.batch} and {most:,} with {steps[most]}: "
+        "the fastest epoch need not be the fastest training."
+    )
+    return [Finding("But", text)]
+
+
+def _extremes(found: Standing) -> list[Against]:
+    """Return full batch and the smallest batch, where they are not among the fastest, with the fastest one's loader."""
+    others = [*found.slower, *found.undecided]
+    good = {found.best.cell.batch_size, *(pool.cell.batch_size for pool, _ in found.equal)}
+    sizes = sorted({pool.cell.samples_per_step for pool, _ in others if not _is_full(pool)})
+    chosen = []
+    for size in [None, *sizes[:1]]:
+        same = [pair for pair in others if pair[0].cell.batch_size == size and size not in good]
+        same.sort(key=lambda pair: (pair[0].cell.loader != found.best.cell.loader, pair[1].value))
+        chosen += same[:1]
+    return chosen
+
+
+def _pairs(setting: Setting, loader: str, plain: str) -> list[Against]:
+    """Return the timed pools of a loader against those of another one at equal batch sizes."""
+    pairs = []
+    for pool in setting.timed:
+        other = setting.find(pool.cell.batch_size, plain)
+        if pool.cell.loader == loader and other is not None and other.repeats:
+            pairs.append((pool, ratio(pool.repeats, other.repeats)))
+    return pairs
+
+
+def _loader_cost(pairs: list[Against], loader: str, plain: str) -> str:
+    (least, lowest), (most, highest) = (pick(pairs, key=lambda pair: pair[1].value) for pick in (min, max))
+    if lowest.value >= 1 / MARGIN and highest.value <= MARGIN:
+        where = "at every batch size" if len(pairs) > 1 else f"at {most.batch}"
+        return f"{loader} takes as long as {plain} {where}, within 10 %."
+    if len(pairs) == 1:
+        return f"an epoch through {loader} takes {readable.times(highest)} as one through {plain} at {most.batch}."
+    interval = f", {between}" if (between := readable.interval(highest)) else ""
+    low, high = readable.multiple(lowest.value), readable.multiple(highest.value)
+    return (
+        f"an epoch through {loader} takes {low} times ({least.batch}) to {high} times ({most.batch}{interval}) as long "
+        f"as one through {plain}."
+    )
+
+
+def _confounded(setting: Setting) -> list[Finding]:
+    """Return the comparison that the notebook made, where this setting has all three cells of it."""
+    full = setting.find(None, "slice")
+    pairs = [pair for pair in _pairs(setting, "dataloader", "slice") if not _is_full(pair[0])]
+    if full is None or not full.repeats or not pairs:
+        return []
+    pool, by = max(pairs, key=lambda pair: pair[1].value)
+    fair = setting.find(pool.cell.batch_size, "slice")
+    if by.value <= MARGIN or fair is None:
+        return []
+    mixed, equal = ratio(pool.repeats, full.repeats), ratio(fair.repeats, full.repeats)
+    text = (
+        f"{pool.batch} through a DataLoader against a direct full batch, as in the notebook, takes "
+        f"{readable.multiple(mixed.value)} times as long; with slice on both sides {readable.multiple(equal.value)} "
+        "times: the rest is the loader, not the batch size."
+    )
+    return [Finding("Not the batch", text)]
+
+
+def _against(setting: Setting, pairs: tuple[Against, ...]) -> str:
+    return _some([f"{name(setting, pool)} ({readable.times(by)})" for pool, by in pairs])
+
+
+def _some(words: list[str]) -> str:
+    shown, more = words[:SHOWN], len(words) - SHOWN
+    return readable.listed([*shown, f"{more} more"] if more > 0 else shown)
+
+
+def _epoch_s(pool: Pool) -> float:
+    return pool.epoch_s.value if pool.epoch_s else float("inf")
+
+
+def _is_full(pool: Pool) -> bool:
+    return pool.cell.batch_size is None

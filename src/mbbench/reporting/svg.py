@@ -1,0 +1,89 @@
+"""Turn a figure's SVG into one that can stand in a page: ids of its own, colours as variables, no inline styles.
+
+Easy to get wrong: every matplotlib SVG has the same ids, and two in one page take each other's markers; and a style
+attribute is refused by a content security policy that allows only what it has the hash of, so styles become classes.
+"""
+
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+from matplotlib.figure import Figure
+
+from mbbench.reporting import palette
+
+_SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+_DROPPED = (f"{_SVG}metadata", f"{_SVG}style")
+
+
+class Styles:
+    """The classes that a page's figures use, collected while the figures are added."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def name(self, style: str) -> str:
+        """Return the class that stands for a style."""
+        return self._names.setdefault(style, f"m{len(self._names)}")
+
+    def css(self) -> str:
+        """Return the classes as CSS."""
+        return "".join(f".{name}{{{style}}}" for style, name in self._names.items())
+
+
+def text(figure: Figure) -> str:
+    """Return the figure as a standalone SVG with real colours and real text."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def inline(svg: str, prefix: str, label: str, styles: Styles) -> str:
+    """Return the SVG as an element for a page.
+
+    Args:
+        svg: what `text` returned.
+        prefix: unlike that of any other figure in the page; put before every id.
+        label: what the figure shows, for who cannot see it.
+        styles: takes up the figure's styles.
+    """
+    root = ElementTree.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in _DROPPED:
+                parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(_SVG)
+        element.attrib = _attributes(element.attrib, prefix, styles)
+    box = root.attrib["viewBox"]
+    root.attrib = {"viewBox": box, "class": "chart", "role": "img", "aria-label": label}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _attributes(attributes: dict[str, str], prefix: str, styles: Styles) -> dict[str, str]:
+    changed = {}
+    for name, value in attributes.items():
+        if name == "id":
+            changed["id"] = f"{prefix}-{value}"
+        elif name in ("href", _LINK):
+            changed["href"] = value.replace("#", f"#{prefix}-", 1)
+        elif name == "style":
+            changed["class"] = styles.name(_style(value))
+        else:
+            changed[name] = value.replace("url(#", f"url(#{prefix}-")
+    return changed
+
+
+def _style(style: str) -> str:
+    """Return a style with variables for colours, and without a font of its own."""
+    parts = [part.strip() for part in style.split(";") if part.strip() and not part.strip().startswith("font-family")]
+    kept = []
+    for part in parts:
+        short = re.fullmatch(r"font: (?:\S+ )*?([\d.]+px) .*", part)  # "font: 8px 'DejaVu Sans', ..."
+        kept.append(f"font-size:{short[1]}" if short else part.replace(": ", ":"))
+    return re.sub(r"#[0-9a-f]{6}\b", _variable, ";".join(kept))
+
+
+def _variable(match: re.Match[str]) -> str:
+    known = palette.VARIABLES.get(match[0])
+    return f"var(--{known[0]})" if known else match[0]

@@ -1,0 +1,96 @@
+"""Put records into results/ and take them out again: one file a run, one line a record, written the moment it exists.
+
+Easy to get wrong: a run may be killed while it writes, so a last line without its end is left out with a warning; a
+broken line anywhere else is an error that names it, because a result must not vanish in silence.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+from mbbench.case import UsageError
+from mbbench.record import Environment, Record, decode, encode
+
+
+class StoreError(UsageError):
+    """Results that cannot be written or read, with one line that says what to do."""
+
+
+def results_file(folder: Path, environment: Environment) -> Path:
+    """Return `<time>-<commit>-<fingerprint>.jsonl` in `folder`, made if missing, checked to be writable.
+
+    Raises:
+        StoreError: the folder cannot be made or written to.
+    """
+    stamp = environment.time.replace("-", "").replace(":", "").partition(".")[0].removesuffix("Z")
+    commit = (environment.commit or "nogit")[:7]
+    path = folder / f"{stamp}Z-{commit}-{environment.fingerprint}.jsonl"
+    number = 1
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                path.touch(exist_ok=False)
+                break
+            except FileExistsError:  # two runs in one second
+                number += 1
+                path = path.with_stem(f"{path.stem.partition('_')[0]}_{number}")
+    except OSError as error:
+        raise StoreError(
+            f"results cannot be written to {folder} ({error.strerror}): give a folder that can, with --results DIR"
+        ) from None
+    path.unlink()  # a run that records nothing leaves no file
+    return path
+
+
+def append(path: Path, record: Record) -> None:
+    """Write one record at the end of a file, at once and in one piece."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        line = encode(record)
+        while line:  # a write may be cut short by a signal or a full disk, which then raises
+            line = line[os.write(descriptor, line) :]
+    finally:
+        os.close(descriptor)
+
+
+def load_file(path: Path) -> list[Record]:
+    """Return the records of one file, in the order in which they were written.
+
+    Raises:
+        StoreError: a line is not a record. A last line that was cut off is left out with a warning instead.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror})") from None
+    lines = content.split(b"\n")
+    if lines[-1]:
+        warnings.warn(f"{path}: the last line was cut off and is left out", stacklevel=2)
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            records.append(decode(line))
+        except ValueError as error:
+            raise StoreError(f"{path}, line {number} is not a record ({error}): mend or delete that line") from None
+    return records
+
+
+def load_records(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Record]:
+    """Return all records of a file, of a folder (its subfolders included) or of several, oldest file first.
+
+    Raises:
+        StoreError: there is no such path, a line is not a record, or there is no record at all.
+    """
+    several = [source] if isinstance(source, str | os.PathLike) else list(source)
+    paths: list[Path] = []
+    for path in map(Path, several):
+        if not path.exists():
+            raise StoreError(f"{path} does not exist: give a results folder or a .jsonl file")
+        paths += sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+    records = [record for path in paths for record in load_file(path)]
+    if not records:
+        names = ", ".join(str(path) for path in several)
+        raise StoreError(f"{names} holds no records: measure first, with `mbbench run` or `pytest bench/`")
+    return sorted(records, key=lambda record: record.environment.time)

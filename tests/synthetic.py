@@ -1,0 +1,124 @@
+"""Records with known truths: a step takes `fixed_s + per_row_s * batch` seconds, a loss falls by a formula."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from mbbench.case import Budget, Case, Cell
+from mbbench.record import Curve, Environment, Measurement, Record
+
+IDENTITY = {
+    "processor": "Example CPU 9000",
+    "architecture": "x86_64",
+    "cores": 2,
+    "memory_gib": 16,
+    "accelerator": None,
+    "torch": "2.13.0+cpu",
+    "system": "Linux 6.8",
+    "python": "CPython 3.11.9",
+}
+FIXED_S, PER_ROW_S = 60e-6, 0.2e-6
+ROUNDS = 20
+
+
+def environment(
+    time: str = "2026-11-23T12:00:00.000Z", commit: str | None = "4f1c2ab" * 5 + "abcde", **identity: str | int | None
+) -> Environment:
+    return Environment(
+        identity=IDENTITY | identity,
+        commit=commit,
+        diff=None,
+        version="0.1.0",
+        time=time,
+        load_1m=0.2,
+        governor="performance",
+    )
+
+
+def case(batch_size: int | None = 32, **fields: object) -> Case:
+    return Case(**({"problem": "linear", "n_samples": 8192, "batch_size": batch_size} | fields))
+
+
+def record(cell: Cell, measurement: Measurement, kind: str = "time", repeat: int = 0, **fields: object) -> Record:
+    budget = Budget(max_seconds=1.0) if kind == "time" else Budget(max_steps=1000, max_seconds=5.0)
+    common = {"run_id": "run1", "source": "s1", "budget": budget, "environment": environment()}
+    return Record(kind=kind, repeat=repeat, case=cell, measurement=measurement, **(common | fields))
+
+
+def time_record(
+    cell: Case, epoch_s: float | None = None, repeat: int = 0, noise: float = 0.01, busy: float = 1.0, **fields: object
+) -> Record:
+    """Rounds of whole epochs whose median is `epoch_s`, `noise` apart; `busy` is wall seconds for each CPU second."""
+    if epoch_s is None:
+        epoch_s = cell.steps_per_epoch * FIXED_S + cell.n_samples * PER_ROW_S
+    spread = noise * np.linspace(-1, 1, ROUNDS - 1)
+    rounds = tuple(float(epoch_s * math.exp(part)) for part in spread)
+    measurement = Measurement(
+        status="ok",
+        phase="train",
+        lr=0.01,
+        round_s=rounds,
+        round_cpu_s=tuple(seconds / busy for seconds in rounds),
+        steps_per_round=cell.steps_per_epoch,
+        samples_per_round=cell.n_samples,
+        epochs_per_round=1,
+        epoch_start_s=(1e-6, 1e-6, 1e-6),
+        warmup_s=0.1,
+        warmup_steps=10,
+    )
+    return record(cell, measurement, repeat=repeat, **fields)
+
+
+def time_records(cell: Case, epoch_s: float, repeats: int = 3, between: float = 0.005, **fields: object) -> list[Record]:
+    """Repeats whose medians are `between` apart and have the geometric mean `epoch_s`."""
+    steps = np.arange(repeats) - (repeats - 1) / 2
+    return [
+        time_record(cell, epoch_s * math.exp(between * step), repeat=number, **fields) for number, step in enumerate(steps)
+    ]
+
+
+def curve_record(
+    cell: Case, seed: int = 0, steps: int = 1000, status: str = "ok", speed: float = 0.02, lr: float = 0.01, **fields: object
+) -> Record:
+    """A loss of 10 that falls as 1 / (1 + speed * step) to a floor of 0.01 + 1 / batch, times a factor of the seed."""
+    at = np.unique(np.concatenate([[0], np.geomspace(1, steps, 40).round()])).astype(int)
+    floor = 0.01 + 1 / cell.samples_per_step
+    losses = (floor + 10 / (1 + speed * at) ** 2) * math.exp(0.02 * (seed - 1))
+    values = [float(loss) for loss in losses]
+    if status == "diverged":
+        values[len(values) // 2 :] = [None] * (len(values) - len(values) // 2)
+    rows = np.minimum(at * cell.samples_per_step, np.ceil(at / cell.steps_per_epoch) * cell.n_samples)
+    curve = Curve(
+        step=tuple(map(int, at)),
+        epoch=tuple(float(step / cell.steps_per_epoch) for step in at),
+        samples=tuple(map(int, rows)),
+        train_s=tuple(float(step * (FIXED_S + PER_ROW_S * cell.samples_per_step)) for step in at),
+        train_loss=tuple(values),
+        heldout_loss=tuple(None if loss is None else loss * 1.1 for loss in values),
+    )
+    measurement = Measurement(status=status, phase="train", lr=lr, curve=curve, evaluation_s=0.01)
+    return record(cell.on(seed=seed), measurement, kind="convergence", **fields)
+
+
+def curve_records(cell: Case, seeds: int = 3, **fields: object) -> list[Record]:
+    return [curve_record(cell, seed=seed, **fields) for seed in range(seeds)]
+
+
+def failure(cell: Cell, status: str = "oom", message: str = "not enough memory", **fields: object) -> Record:
+    return record(cell, Measurement(status=status, phase="train", message=message), **fields)
+
+
+def suite(
+    problems: Iterable[str] = ("linear",), batch_sizes: Iterable[int | None] = (8, 32, 128, 512, 2048, None)
+) -> list[Record]:
+    """Time and convergence of a believable grid: slice and dataloader, three repeats, three seeds."""
+    records = []
+    for problem in problems:
+        for size in batch_sizes:
+            plain = case(size, problem=problem)
+            plain_s = plain.steps_per_epoch * FIXED_S + plain.n_samples * PER_ROW_S
+            records += time_records(plain, plain_s)
+            records += time_records(plain.on(loader="dataloader"), plain_s + plain.n_samples * 6e-6)
+            records += curve_records(plain, steps=max(1000, 10 * plain.steps_per_epoch))
+    return records

@@ -1,0 +1,183 @@
+"""The command line as a person types it: what it says, its exit codes, and that nothing measured is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import mbbench
+from mbbench import cli, store
+
+TINY = ("--seconds", "0.02", "--repeats", "1", "--seeds", "1", "--max-steps", "20", "--threads", "1")
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys, tmp_path):
+    """Return a function that types a command in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def type_(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mbbench", *words])
+        monkeypatch.setattr("warnings.showwarning", None)
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        shown = capsys.readouterr()
+        return int(code), shown.out, shown.err
+
+    return type_
+
+
+def test_a_run_ends_with_a_table_a_verdict_and_where_its_records_are_and_resumes(typed, tmp_path):
+    command = ("run", "digits-mlp", "--batch-size", "64,full", "--n", "500", "--loader", "slice,dataloader", *TINY)
+    code, out, _ = typed(*command)
+    assert code == 0
+    assert "digits-mlp" in out
+    assert "mbbench report results" in out
+    records = store.load_records(tmp_path / "results")
+    assert len(records) == 8
+    assert {record.measurement.status for record in records} <= {"ok", "budget_exhausted"}
+    code, out, err = typed(*command)
+    assert code == 0
+    assert "8 of 8 are measured already" in err
+    assert len(store.load_records(tmp_path / "results")) == 8
+    code, _, _ = typed(*command, "--again")
+    assert len(store.load_records(tmp_path / "results")) == 16
+    frame = mbbench.load(tmp_path / "results")
+    timed = frame[frame.kind == "time"]
+    assert (timed.samples_per_s * timed.epoch_s).tolist() == pytest.approx([500] * len(timed))
+    assert set(mbbench.curves(tmp_path / "results").columns) >= {
+        *("problem", "loader", "seed", "step", "epoch", "samples", "train_s", "train_loss", "heldout_loss")
+    }
+    code, out, _ = typed("list")
+    assert code == 0
+    assert "digits-mlp: " in out
+    code, out, _ = typed("report")
+    assert code == 0
+    assert "report: reports/index.html" in out
+    assert (tmp_path / "reports" / "index.html").is_file()
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(typed, tmp_path):
+    code, out, _ = typed("run", "linear", "--batch-size", "32,full", "--dry-run", *TINY)
+    assert code == 0
+    assert "4 passes over 2 cells" in out
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_grid_keeps_going_past_cells_with_too_large_a_batch_and_records_them(typed, tmp_path):
+    code, _, _ = typed("run", "linear", "--n", "50,200", "--batch-size", "100", "--measure", "time", *TINY)
+    assert code == 0
+    states = [record.measurement.status for record in store.load_records(tmp_path / "results")]
+    assert sorted(states) == ["not_applicable", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "linear", "--batch-size", "0"), "batch_size is 0: use 1 or more"),
+        (("run", "linear", "--n", "100", "--batch-size", "128"), "batch_size is 128, but the data set has 100 samples"),
+        (("run", "linear", "--batch-size", "many"), "batch_size is 'many': expected a whole number"),
+        (("run", "digits-mpl"), "unknown problem 'digits-mpl': did you mean 'digits-mlp'?"),
+        (("run", "linear", "--loader", "slise"), "unknown loader 'slise': did you mean 'slice'?"),
+        (("run", "linear", "--optimizer", "lion"), "unknown optimizer 'lion'"),
+        (("run", "linear", "--device", "gpu0"), "unknown device 'gpu0'"),
+        (("run", "linear", "--device", "warp"), "no warp device here"),
+        (("run", "linear", "--n", "0"), "n_samples is 0: expected a whole number from 1 up"),
+        (("run", "linear", "--n", "ten"), "n is 'ten': expected numbers separated by commas"),
+        (("run", "linear", "--n", ""), "axis n_samples is empty"),
+        (("run", "digits-mlp", "--n", "5000"), "n is 5000, but digits-mlp has 1797 samples"),
+        (("run", "linear", "--lr", "-1"), "lr is -1.0: expected a finite learning rate above 0"),
+        (("run", "linear", "--seeds", "0"), "seeds is 0: expected a number above 0"),
+        (("run", "linear", "--measure", "speed"), "unknown pass 'speed'"),
+        (("run", "linear", "--rows", "disk"), "unknown value of option rows 'disk'"),
+        (("run", "nowhere.py:problem"), "there is no file nowhere.py"),
+        (("run", "linear", "--results", "taken"), "results cannot be written to taken"),
+        (("report", "taken"), "taken, line 1 is not a record"),
+        (("report", "nothing"), "nothing does not exist"),
+        (("report", "empty"), "empty holds no records"),
+    ],
+)
+def test_bad_input_gets_one_clear_line_and_exit_code_2(typed, tmp_path, words, said):
+    (tmp_path / "taken").write_text("not a record\n")
+    (tmp_path / "empty").mkdir()
+    code, out, err = typed(*words)
+    assert code == 2
+    assert err.startswith(f"mbbench: {said}")
+    assert err.count("\n") == 1
+    assert not out
+
+
+def test_an_unknown_option_is_a_usage_error(typed):
+    code, _, err = typed("run", "linear", "--bacth-size", "3")
+    assert code == 2
+    assert "--batch-size" in err
+
+
+def test_a_cell_that_fails_makes_exit_code_1_and_the_others_go_on(typed, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch, mbbench\n"
+        "def loss(prediction, target):\n"
+        "    if len(target) == 7: raise RuntimeError('seven rows')\n"
+        "    return ((prediction - target) ** 2).mean()\n"
+        "problem = mbbench.Problem(model=lambda: torch.nn.Linear(2, 1), loss=loss,\n"
+        "    data=(torch.zeros(28, 2), torch.zeros(28, 1)), held_out=0)\n"
+    )
+    code, _, err = typed("run", "mine.py:problem", "--batch-size", "7,14,full", "--measure", "time", *TINY)
+    assert code == 1
+    assert "RuntimeError: seven rows (mine.py, line 3)" in err
+    assert str(tmp_path) not in err.partition("Traceback")[0]
+    states = {record.case.batch_size: record.measurement.status for record in store.load_records(tmp_path / "results")}
+    assert states == {7: "error", 14: "ok", None: "ok"}
+
+
+def test_a_results_file_cut_off_in_its_last_line_loads_without_it_and_says_so(typed, tmp_path):
+    typed("run", "linear", "--batch-size", "32,full", "--measure", "time", *TINY)
+    [file] = (tmp_path / "results").glob("*.jsonl")
+    file.write_bytes(file.read_bytes()[:-40])
+    code, _, err = typed("report")
+    assert code == 0
+    assert "the last line was cut off and is left out" in err
+    assert len(mbbench.load(tmp_path / "results")) == 1
+
+
+def test_ctrl_c_keeps_what_is_measured_and_ends_with_130(tmp_path):
+    command = ("-m", "mbbench", "run", "linear", "--batch-size", "16,32,64,full", "--seconds", "0.3", "--measure", "time")
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    results = tmp_path / "results"
+    deadline = time.monotonic() + 60
+    while not list(results.glob("*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    kept = store.load_records(results)
+    assert 1 <= len(kept) < 12
+    assert f"{len(kept)} of 12 are measured and kept" in " ".join(err.split())
+
+
+def test_the_notebooks_tables_come_as_json(typed):
+    code, out, _ = typed("notebook", "--json")
+    assert code == 0
+    tables = json.loads(out)
+    assert set(tables["full_batch"]) == {"epoch", "cost", "printed", "prediction", "printed_prediction"}
+    assert set(tables["mini_batch"]) >= {"epoch", "batch", "cost", "printed", "prediction", "printed_prediction"}
+    assert tables["equal_steps"]["full_batch_at_other_lr"]["4.6e-05"]["status"] == "diverged"
+
+
+def test_every_command_has_an_example_in_its_help(typed):
+    for command in ("run", "report", "list", "notebook"):
+        code, out, _ = typed(command, "--help")
+        assert code == 0
+        assert f"Example: mbbench {command}" in " ".join(out.split())
+
+
+def test_the_version_is_said(typed):
+    assert typed("--version")[1].strip() == mbbench.__version__

@@ -1,0 +1,137 @@
+"""The one training loop: accumulation is full batch, ragged batches keep their own mean, seeds decide."""
+
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mbbench.case import Case
+from mbbench.measuring.problems import Problem, resolve
+from mbbench.measuring.training import OPTIMIZERS, mean_loss, prepare, train
+
+N = 1797  # all digits, in their stored order (K4)
+MICRO_BATCHES = {1: (1797, 1), 7: (257, 5), 64: (29, 5), 256: (8, 5), 1024: (2, 773)}  # K4: updates, rows of the last
+
+
+def gradient(case: Case, weighted: bool = True) -> torch.Tensor:
+    """Return the gradient of one full-batch update as one vector, by the product's own loop."""
+    training = prepare(case, resolve("digits-mlp")[0])
+    updates = training.epoch()
+    if not weighted:  # what a careless accumulation does: the mean of the batches' means
+        parts = [(x, y, None) for update in updates for x, y, _ in update]
+        loss = lambda prediction, target: functional.cross_entropy(prediction, target) / len(parts)  # noqa: E731
+        train(training.model, loss, OPTIMIZERS["sgd"](training.model.parameters(), 0.0), [parts])
+    else:
+        train(training.model, training.loss, OPTIMIZERS["sgd"](training.model.parameters(), 0.0), updates)
+    return torch.cat([parameter.grad.flatten() for parameter in training.model.parameters()])
+
+
+def full(**fields) -> Case:
+    return Case(problem="digits-mlp", n_samples=N, lr=0.1, **fields)
+
+
+@pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-13)])
+def test_full_batch_equals_accumulated_micro_batches(micro_batch, dtype, tolerance):
+    whole = gradient(full(dtype=dtype))
+    accumulated = gradient(full(dtype=dtype, micro_batch=micro_batch))
+    assert (accumulated - whole).norm() / whole.norm() <= tolerance
+
+
+@pytest.mark.parametrize("micro_batch", [7, 64, 256, 1024])
+def test_the_unweighted_mean_of_batch_means_is_another_gradient(micro_batch):
+    whole = gradient(full(dtype="float64"))
+    careless = gradient(full(dtype="float64", micro_batch=micro_batch), weighted=False)
+    off = float((careless - whole).norm() / whole.norm())
+    assert off > 1e-3
+    if micro_batch == 256:  # its last batch has 5 rows
+        assert 0.4 <= off <= 0.8
+
+
+@pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
+def test_micro_batches_of_a_full_batch_are_as_many_as_known(micro_batch):
+    training = prepare(full(micro_batch=micro_batch), resolve("digits-mlp")[0])
+    [parts] = [list(update) for update in training.epoch()]
+    assert (len(parts), len(parts[-1][0])) == MICRO_BATCHES[micro_batch]
+
+
+@pytest.mark.parametrize("batch_size", MICRO_BATCHES)
+def test_mini_batches_of_an_epoch_are_as_many_as_known(batch_size):
+    training = prepare(full(batch_size=batch_size), resolve("digits-mlp")[0])
+    rows = [len(x) for update in training.epoch() for x, _, _ in update]
+    assert (len(rows), rows[-1]) == MICRO_BATCHES[batch_size]
+    assert sum(rows) == N
+
+
+def test_a_ragged_last_mini_batch_keeps_its_own_mean():
+    case = Case(problem="notebook", n_samples=5, batch_size=2, shuffle=False, lr=1e-5)
+    training = prepare(case, resolve("notebook")[0])
+    by_hand = resolve("notebook")[0].start(0)
+    optimizer = OPTIMIZERS["sgd"](by_hand.parameters(), 1e-5)
+    training.train(training.epoch())
+    x, y = training.rows
+    for rows in (slice(0, 2), slice(2, 4), slice(4, 5)):
+        optimizer.zero_grad()
+        functional.mse_loss(by_hand(x[rows]), y[rows]).backward()
+        optimizer.step()
+    assert torch.equal(training.model.weight, by_hand.weight)
+
+
+def test_accumulation_inside_ragged_mini_batches_weighs_by_the_rows_of_the_update():
+    # 5 rows, updates of 4 and 1, micro-batches of 2: weights 1/2, 1/2 and 1.
+    case = Case(problem="notebook", n_samples=5, batch_size=4, micro_batch=2, shuffle=False)
+    training = prepare(case, resolve("notebook")[0])
+    updates = [[(len(x), float(weight)) for x, _, weight in update] for update in training.epoch()]
+    assert updates == [[(2, 0.5), (2, 0.5)], [(1, 1.0)]]
+
+
+@pytest.mark.parametrize("loader", ["gather", "dataloader", "dataloader-batched"])
+def test_every_loader_trains_the_same_model_where_the_order_is_the_same(loader):
+    case = Case(problem="linear", n_samples=100, batch_size=32, shuffle=False)
+    by_slice, by_other = (prepare(each, resolve("linear")[0]) for each in (case, case.on(loader=loader)))
+    for training in (by_slice, by_other):
+        training.train(itertools.islice(training.stream(), 20))
+    assert torch.equal(by_slice.model.weight, by_other.model.weight)
+
+
+@pytest.mark.parametrize("loader", ["slice", "gather", "dataloader", "dataloader-batched"])
+@pytest.mark.parametrize("batch_size", [7, None])
+def test_the_same_seed_gives_the_same_parameters_bit_for_bit_and_another_seed_others(loader, batch_size):
+    def weights(seed: int) -> torch.Tensor:
+        case = Case(problem="linear", n_samples=100, batch_size=batch_size, loader=loader, seed=seed)
+        training = prepare(case, resolve("linear")[0])
+        training.train(itertools.islice(training.stream(), 30))
+        return training.model.weight.detach()
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_mean_loss_weighs_the_chunks_of_an_evaluation_by_their_rows(monkeypatch):
+    training = prepare(Case(problem="digits-mlp", n_samples=N), resolve("digits-mlp")[0])
+    whole = mean_loss(training, training.rows)
+    monkeypatch.setattr("mbbench.measuring.training.EVALUATION_ROWS", 256)
+    assert mean_loss(training, training.rows) == pytest.approx(whole, rel=1e-6)
+
+
+def test_an_evaluation_leaves_the_model_training_and_runs_it_in_evaluation_mode():
+    modes = []
+
+    class Spy(torch.nn.Linear):
+        def forward(self, x):
+            modes.append(self.training)
+            return super().forward(x)
+
+    x = torch.zeros(4, 3)
+    spied = Problem(model=lambda: Spy(3, 1), loss=functional.mse_loss, data=(x, torch.zeros(4, 1)))
+    training = prepare(Case(problem="a:b", n_samples=4), spied)
+    mean_loss(training, training.rows)
+    training.train(training.epoch())
+    assert modes == [False, True]
+
+
+def test_rows_in_host_memory_reach_the_model_on_its_device():
+    case = Case(problem="linear", n_samples=64, batch_size=16, options=(("rows", "host"),))
+    training = prepare(case, resolve("linear")[0])
+    assert all(x.device.type == "cpu" for update in training.epoch() for x, _, _ in update)
