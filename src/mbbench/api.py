@@ -32,7 +32,7 @@ PROCESS_S = 0.1
 """What a cell costs beside measuring and warming up: a forked process and its data."""
 
 OnProgress = Callable[[Record, str, int, int], None]
-"""Told a record, what a dead worker printed, how many jobs are done, and how many there are."""
+"""Told a record, what a worker that came to a fault printed, how many jobs are done, and how many there are."""
 
 
 @dataclass(frozen=True)

@@ -299,10 +299,9 @@ _batch_size = batch_size  # grid has a parameter of that name
 
 
 def _several(value: Any) -> list[Any]:
-    if value is None or isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        return [value]
+    one = value is None or isinstance(value, str | bytes) or not isinstance(value, Iterable)
     # numpy's numbers are not Python's, and JSON knows only those
-    return [each.item() if hasattr(each, "item") else each for each in value]
+    return [each.item() if hasattr(each, "item") else each for each in ([value] if one else value)]
 
 
 def _cell(fields: dict[str, Any], options: tuple[tuple[str, str], ...]) -> Cell:

@@ -174,10 +174,11 @@ def _watched(plan: api.Plan) -> list[Record]:
             records.append(record)
             progress.update(bar, completed=done)
             measurement = record.measurement
-            if measurement.status not in ("ok", "not_applicable"):
-                screen.print(f"{record.case} ({record.kind}): {measurement.status}: {measurement.message}", markup=False)
+            if measurement.status not in ("ok", "not_applicable", "budget_exhausted"):
+                line = f"{record.case} ({record.kind}): {measurement.status}: {measurement.message}"
+                screen.print(line, markup=False, soft_wrap=True)
             if printed:
-                screen.print(printed, style="dim", markup=False)
+                screen.print(printed, style="dim", markup=False, soft_wrap=True)
 
         try:
             api.execute(plan, on_progress)

@@ -59,12 +59,14 @@ class Bench:
 
     Attributes:
         records: of each test, by its node id.
+        count: records made; two tests may share one.
         path: the results file.
         smoke: one step of each cell, nothing is recorded.
     """
 
     def __init__(self) -> None:
         self.records: dict[str, list[Record]] = {}
+        self.count = 0
         self.path: Path | None = None
         self.smoke = False
 
@@ -123,10 +125,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     bench = config.stash[BENCH]
     if bench.path is None:
         return
-    count = sum(len(records) for records in bench.records.values())
     folder = bench.path.parent
     terminalreporter.section("mbbench")
-    terminalreporter.write_line(f"{count} records in {bench.path}")
+    terminalreporter.write_line(f"{bench.count} records in {bench.path}")
     terminalreporter.write_line(f"the report: mbbench report {folder} -o reports/index.html")
 
 
@@ -168,10 +169,16 @@ def _is_measured(item: pytest.Item) -> bool:
 
 def _settings(item: pytest.Item) -> dict[str, Any]:
     """Return the marker's settings; the one nearest to the test wins, value by value."""
+    from mbbench.case import check_name
+
     settings: dict[str, Any] = {"kind": "time", "repeats": 3, "seeds": 3, "seconds": 0.5, "max_steps": None}
     settings |= {"max_seconds": None, "unit": None}
     for marker in reversed(list(item.iter_markers("mbbench"))):
+        for name in marker.kwargs:
+            check_name("setting of the marker mbbench", name, settings)
         settings |= marker.kwargs
+    check_name("kind of the marker mbbench", settings["kind"], ("time", "convergence"))
+    check_name("unit of the marker mbbench", settings["unit"] or "run", ("epoch", "step", "run"))
     settings["unit"] = settings["unit"] or ("epoch" if settings["kind"] == "time" else "run")
     return settings
 
@@ -189,14 +196,15 @@ def _measure(config: pytest.Config, items: list[pytest.Item], bench: Bench) -> N
     from mbbench.measuring.session import execute
 
     jobs: dict[Job, list[str]] = {}  # two tests may ask for the same pass: it is measured once
-    for item in items:
-        cell = _cell(item)
-        if cell is not None:
-            settings = _settings(item)
-            for job in api.bench_jobs(cell, settings, smoke=bench.smoke):
-                jobs.setdefault(job, []).append(item.nodeid)
     results = None if bench.smoke else Path(config.getoption("mb_results"))
     try:
+        for item in items:
+            cell = _cell(item)
+            if cell is not None:
+                for job in api.bench_jobs(cell, _settings(item), smoke=bench.smoke):
+                    jobs.setdefault(job, []).append(item.nodeid)
+        if not jobs:
+            return
         session, order = api.bench_session(list(jobs), results, config.getoption("mb_timeout"))
     except UsageError as error:
         raise pytest.UsageError(f"mbbench: {error}") from None
@@ -205,6 +213,7 @@ def _measure(config: pytest.Config, items: list[pytest.Item], bench: Bench) -> N
     pending = iter(order)
 
     def on_record(record: Record, printed: str) -> None:
+        bench.count += 1
         for nodeid in jobs[next(pending)]:
             bench.records.setdefault(nodeid, []).append(record)
         show(record, printed)

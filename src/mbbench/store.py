@@ -89,7 +89,8 @@ def load_records(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str
         if not path.exists():
             raise StoreError(f"{path} does not exist: give a results folder or a .jsonl file")
         paths += sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
-    records = [record for path in paths for record in load_file(path)]
+    once = {path.resolve(): path for path in reversed(paths)}  # a file named twice would count its records twice
+    records = [record for path in reversed(once.values()) for record in load_file(path)]
     if not records:
         names = ", ".join(str(path) for path in several)
         raise StoreError(f"{names} holds no records: measure first, with `mbbench run` or `pytest bench/`")

@@ -31,15 +31,14 @@ PRELOAD = "mbbench.measuring.preload"
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A worker that gave no answer: how it ended, the last phase it entered, one line, and the end of what it printed."""
+    """A worker that gave no answer: how it ended, the last phase it entered, and one line."""
 
     status: Status
     phase: Phase
     message: str
-    printed: str
 
 
-def call(function: str, message: bytes, *, device: str, timeout_s: float) -> bytes | Failure:
+def call(function: str, message: bytes, *, device: str, timeout_s: float) -> tuple[bytes | Failure, str]:
     """Run `worker.<function>(message)` in a fresh process.
 
     Args:
@@ -49,7 +48,7 @@ def call(function: str, message: bytes, *, device: str, timeout_s: float) -> byt
         timeout_s: seconds after which the process is killed.
 
     Returns:
-        What it returned; or a Failure where it died, was killed, or took too long.
+        What it returned, or a Failure where it died, was killed, or took too long; and the end of what it printed.
     """
     fork = device == "cpu" and sys.platform == "linux"
     context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
@@ -75,23 +74,23 @@ def call(function: str, message: bytes, *, device: str, timeout_s: float) -> byt
                 kind, content = receiver.recv()
                 if kind == "done":
                     process.join(1)
-                    return bytes(content)
+                    return bytes(content), _tail(log)
                 phase = content
-            return Failure("timeout", phase, f"no answer within {timeout_s:g} s, in phase {phase}", _tail(log))
+            return Failure("timeout", phase, f"no answer within {timeout_s:g} s, in phase {phase}"), _tail(log)
         except EOFError:
             process.join(1)
-            return _death(process.exitcode, phase, _tail(log))
+            return _death(process.exitcode, phase), _tail(log)
         finally:
             process.kill()
             process.join()
             receiver.close()
 
 
-def _death(code: int | None, phase: Phase, printed: str) -> Failure:
+def _death(code: int | None, phase: Phase) -> Failure:
     if code == -signal.SIGKILL:
-        return Failure("killed", phase, f"killed from outside in phase {phase} (out of memory, or by hand)", printed)
+        return Failure("killed", phase, f"killed from outside in phase {phase} (out of memory, or by hand)")
     name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-    return Failure("crash", phase, f"the process died in phase {phase}: {name}", printed)
+    return Failure("crash", phase, f"the process died in phase {phase}: {name}")
 
 
 def _child(sender: Connection, function: str, message: bytes, environ: dict[str, str], log: str) -> None:

@@ -22,14 +22,14 @@ TIMEOUT_S = 300.0
 """For one job: far above any cell of the suite (20 s), so that only a cell that hangs meets it."""
 
 OnRecord = Callable[[Record, str], None]
-"""Told each record once it is written, and what a worker that died had printed."""
+"""Told each record once it is written, and the end of what a worker printed that came to a fault."""
 
 
 def describe(name: str, place: Place, devices: Sequence[str] = ("cpu",), timeout_s: float = TIMEOUT_S) -> Facts:
     """Return what is to be known of a problem and of this machine, from a worker; `Facts.error` where it cannot be used."""
     message = msgspec.msgpack.encode((name, place, list(devices)))
     # Forked whatever the devices: the child only asks whether they are there, and the server never touched one.
-    answer = process.call("describe", message, device="cpu", timeout_s=timeout_s)
+    answer, _ = process.call("describe", message, device="cpu", timeout_s=timeout_s)
     if isinstance(answer, process.Failure):
         return Facts(error=f"problem {name} could not be looked at: {answer.message}")
     return msgspec.msgpack.decode(answer, type=Facts)
@@ -111,10 +111,10 @@ def _measure(session: Session, job: Job) -> tuple[Measurement, str]:
     if reason := facts.unavailable.get(case.device):
         return Measurement(status="unavailable", phase="start", message=reason), ""
     began = time.perf_counter()
-    answer = process.call("measure", msgspec.msgpack.encode(job), device=case.device, timeout_s=session.timeout_s)
+    answer, printed = process.call("measure", msgspec.msgpack.encode(job), device=case.device, timeout_s=session.timeout_s)
     cell_s = time.perf_counter() - began
     if isinstance(answer, process.Failure):
         failed = Measurement(status=answer.status, phase=answer.phase, message=answer.message, cell_s=cell_s)
-        return failed, answer.printed
+        return failed, printed
     measurement = msgspec.msgpack.decode(answer, type=Measurement)
-    return msgspec.structs.replace(measurement, cell_s=cell_s), ""
+    return msgspec.structs.replace(measurement, cell_s=cell_s), printed if measurement.status in record.FAULTS else ""

@@ -5,6 +5,7 @@ is left for the parent to name. Messages name files without their folders.
 """
 
 import os
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,6 @@ def measure(message: bytes, on_phase: OnPhase) -> bytes:
         result = Measurement(phase="train", lr=training.lr, **({"status": "ok"} | fields))
     except Exception as error:
         result = Measurement(status=_status(error), phase=phases[-1], message=explain(error))
-        traceback.print_exc()  # for the person at the terminal; the record keeps one line without paths
     return msgspec.msgpack.encode(result)
 
 
@@ -72,8 +72,9 @@ def explain(error: BaseException) -> str:
     """Return one line: type, message, and where in the file nearest to the user's it happened; no folders."""
     first = (str(error).strip().splitlines() or [""])[0]
     frames = traceback.extract_tb(error.__traceback__)
-    own = str(Path(__file__).parents[1]) + os.sep  # a user's folder may be called mbbench too
-    users = [frame for frame in frames if not frame.filename.startswith(own) and "site-packages" not in frame.filename]
+    # Not by the name "mbbench" alone: a user's folder may be called that too.
+    others = (str(Path(__file__).parents[1]) + os.sep, sysconfig.get_path("stdlib") + os.sep, "<frozen")
+    users = [frame for frame in frames if not frame.filename.startswith(others) and "site-packages" not in frame.filename]
     where = f" ({Path(users[-1].filename).name}, line {users[-1].lineno})" if users else ""
     return scrub(f"{type(error).__name__}: {first}"[:500]) + where
 

@@ -102,6 +102,8 @@ def _overall(found: list[Setting], answers: tuple[Answer, ...]) -> str:
     timed = [setting for setting in found if setting.timed]
     if not timed:
         return f"No epoch was timed in any of {len(found)} settings."
+    if len(timed) == 1:
+        return answers[found.index(timed[0])].headline
     winners = Counter(speed.winner(setting) for setting in timed)
     words = {"mini": "a mini-batch in", "full": "full batch in", "both": "no difference within 10 % in"}
     words["undecided"] = "undecided in"

@@ -119,7 +119,7 @@ def text_table(records: Iterable[Record]) -> str:
     """Return the summary as lines for a terminal: what is the same in all cells left out, units as people read them."""
     cells = summary(records)
     about = ["problem", "n_samples", "device", "threads", "optimizer", "lr", "dtype", "micro_batch", "shuffle", "options"]
-    varying = [name for name in about if cells[name].nunique(dropna=False) > 1]
+    varying = [name for name in about if cells[name].nunique(dropna=name == "lr") > 1]
     shown = cells[[*varying, "batch_size", "loader"]].rename(columns=lambda name: name.replace("_", " "))
     shown["epoch"] = [_text(value, readable.seconds) for value in cells["epoch_s"]]
     ends = zip(cells["epoch_s_low"], cells["epoch_s_high"], strict=True)

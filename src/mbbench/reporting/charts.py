@@ -1,28 +1,25 @@
 """Tables in, figures out: throughput and epoch time against batch size, loss against four axes. No statistics here.
 
 Easy to get wrong: seaborn must not bootstrap (177 s on raw points, and wrong: points of one curve are not independent), so
-tables come aggregated and `errorbar` is None; cells that failed are drawn too; user text never meets mathtext.
+tables come aggregated and `errorbar` is None; cells that failed are drawn too.
 """
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, NullLocator
 
 from mbbench.reporting import palette, readable
+from mbbench.reporting.canvas import empty, legend, scale
 
-SIZE_IN = (4.7, 3.15)
-"""Small on purpose: 340 points wide, so that 8.5 point text is still 8.5 pixels on a page 400 pixels wide."""
 AXIS_LABELS = {
     "epoch": "epochs",
     "step": "updates",
@@ -31,39 +28,10 @@ AXIS_LABELS = {
 }
 FAILURE_MARKERS = {"oom": "X", "diverged": "P", "timeout": "d", "unavailable": "*", "not_applicable": "8"}
 """One for each way to fail; anything else is a "X" with its own line in the legend."""
-_RC: dict[Any, Any] = {
-    "axes.edgecolor": palette.MUTED,
-    "axes.facecolor": "none",
-    "axes.labelcolor": palette.INK,
-    "axes.labelsize": 8.5,
-    "axes.linewidth": 0.8,
-    "figure.facecolor": palette.PAPER,
-    "font.size": 8.5,
-    "grid.color": palette.GRID,
-    "grid.linewidth": 0.7,
-    "legend.fontsize": 8.5,
-    "legend.labelcolor": palette.INK,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.5,
-    "svg.fonttype": "none",
-    "text.color": palette.INK,
-    "text.parse_math": False,
-    "xtick.color": palette.MUTED,
-    "xtick.labelsize": 8,
-    "ytick.color": palette.MUTED,
-    "ytick.labelsize": 8,
-}
-
-
-@contextmanager
-def style(name: str) -> Iterator[None]:
-    """Draw and save a figure in this report's style; `name` salts the ids of its SVG."""
-    with sns.axes_style("whitegrid"), mpl.rc_context({**_RC, "svg.hashsalt": name}):
-        yield
 
 
 def throughput(cells: pd.DataFrame) -> Figure:
-    """Draw samples per second against batch size by loader, from rows of `analysis.summary`; call it inside `style`."""
+    """Draw samples per second against batch size by loader, from `analysis.summary`; call it in `canvas.style`."""
     frame = cells.assign(
         value=cells["samples_per_s"],
         low=cells["n_samples"] / cells["epoch_s_high"],
@@ -73,20 +41,20 @@ def throughput(cells: pd.DataFrame) -> Figure:
 
 
 def epoch_time(cells: pd.DataFrame) -> Figure:
-    """Draw seconds of an epoch against batch size by loader, from rows of `analysis.summary`; call it inside `style`."""
+    """Draw seconds of an epoch against batch size by loader, from `analysis.summary`; call it in `canvas.style`."""
     frame = cells.assign(value=cells["epoch_s"], low=cells["epoch_s_low"], high=cells["epoch_s_high"])
     return _by_batch_size(frame, "time of one epoch", EngFormatter(unit="s"))
 
 
 def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Figure:
-    """Draw training loss against an axis, from `losses.bands`; call it inside `style`.
+    """Draw training loss against an axis, from `losses.bands`; call it inside `canvas.style`.
 
     Args:
         bands: one row per drawn position.
         axis: its column, one of `losses.AXES`.
         without: a note for each cell that has no curve.
     """
-    figure, axes = _empty()
+    figure, axes = empty()
     several = bands["loader"].nunique() > 1
     frame = bands.assign(
         series=[_series(row, several) for row in bands[["batch_size", "full_batch", "loader"]].itertuples(index=False)]
@@ -101,32 +69,34 @@ def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Figure:
         palette={name: look["color"] for name, look in looks.items()},
         dashes={name: look["dash"] for name, look in looks.items()},
         markers={name: look["marker"] for name, look in looks.items()},
+        estimator=None,
         errorbar=None,
         legend=False,
         ax=axes,
     )
     notes = list(without)
+    alpha = 0.16 if len(looks) < 5 else 0.09  # bands of many curves lie over each other
     lines = [line for line in axes.lines if len(np.asarray(line.get_xdata()))]
     for place, (line, (name, rows)) in enumerate(zip(lines, frame.groupby("series", sort=False), strict=True)):
         line.set_markevery((4 + 9 * place % 32, 32))
-        axes.fill_between(rows[axis], rows["low"], rows["high"], color=line.get_color(), alpha=0.16, linewidth=0)
+        axes.fill_between(rows[axis], rows["low"], rows["high"], color=line.get_color(), alpha=alpha, linewidth=0)
         if diverged := int(rows["diverged_seeds"].iloc[0]):
             notes.append(f"batch {name}: {diverged} of {int(rows['seeds'].iloc[0])} seeds diverged")
             _mark(axes, float(rows[axis].iloc[-1]))
-    _scale(axes, "x", frame[axis])
-    _scale(axes, "y", pd.concat([frame["loss"], frame["low"], frame["high"]]))
+    scale(axes, "x", frame[axis])
+    scale(axes, "y", pd.concat([frame["loss"], frame["low"], frame["high"]]))
     if axis == "train_s":
         axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
     axes.set(xlabel=AXIS_LABELS[axis], ylabel="training loss")
     if notes:
         text = textwrap.fill(f"✖ {'; '.join(notes)}", 66)
         figure.supxlabel(text, x=0.02, ha="left", fontsize=8, color=palette.BAD)
-    _legend(figure, _loss_handles(frame, looks))
+    legend(figure, _loss_handles(frame, looks), "batch size")
     return figure
 
 
 def _by_batch_size(frame: pd.DataFrame, label: str, formatter: EngFormatter) -> Figure:
-    figure, axes = _empty()
+    figure, axes = empty()
     frame = frame[frame["time_status"] != ""]
     measured = frame[frame["value"].notna()]
     loaders = list(dict.fromkeys(frame["loader"]))
@@ -140,6 +110,7 @@ def _by_batch_size(frame: pd.DataFrame, label: str, formatter: EngFormatter) -> 
         palette={loader: palette.HUES[place] for loader, place in places.items()},
         dashes={loader: palette.DASHES[place] for loader, place in places.items()},
         markers={loader: palette.MARKERS[place] for loader, place in places.items()},
+        estimator=None,
         errorbar=None,
         legend=False,
         ax=axes,
@@ -154,10 +125,14 @@ def _by_batch_size(frame: pd.DataFrame, label: str, formatter: EngFormatter) -> 
         )
     handles += _failures(axes, frame[frame["value"].isna()], places)
     axes.set_xscale("log", base=2)
-    _scale(axes, "y", pd.concat([measured["value"], measured["low"], measured["high"]]), formatter)
+    scale(axes, "y", pd.concat([measured["value"], measured["low"], measured["high"]]), formatter)
+    if len(measured) < len(frame):
+        low, high = axes.get_ylim()  # room below the lines, a row for each loader
+        share = 0.06 + 0.055 * len(loaders)
+        axes.set_ylim(bottom=low * (low / high) ** share if axes.get_yscale() == "log" else low - share * (high - low))
     _batch_ticks(axes, frame)
     axes.set(xlabel="batch size", ylabel=label)
-    _legend(figure, handles)
+    legend(figure, handles)
     return figure
 
 
@@ -191,23 +166,6 @@ def _batch_ticks(axes: Axes, frame: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(NullLocator())
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(kept, [f"full\n{size:,}" if size in full else f"{size:,}" for size in kept])
-
-
-def _scale(axes: Axes, which: str, values: pd.Series, formatter: EngFormatter | None = None) -> None:
-    """Set a log scale where all values are above 0 and span some range, with few plain numbers as ticks."""
-    known = values.dropna()
-    axis = getattr(axes, f"{which}axis")
-    plain = FuncFormatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}")
-    axis.set_major_formatter(formatter or plain)
-    if known.empty or known.min() <= 0 or known.max() / known.min() < 1.5:
-        axis.set_major_locator(MaxNLocator(5))
-        return
-    getattr(axes, f"set_{which}scale")("log")
-    decades = math.log10(known.max() / known.min())
-    subs = (1.0,) if decades > 2.5 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 5.0)
-    axis.set_major_locator(LogLocator(subs=subs, numticks=8))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(formatter or plain)
 
 
 def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -259,18 +217,3 @@ def _series(row: Any, several: bool) -> str:
 
 def _line(dash: tuple[float, ...] | str) -> Any:
     return (0, dash) if dash else "-"
-
-
-def _empty() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE_IN, layout="constrained")
-    axes = figure.subplots()
-    sns.despine(fig=figure)
-    return figure, axes
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
-    columns = max(1, min(len(handles), int(335 / (4.7 * longest + 38))))  # points: width, letter, handle and gaps
-    figure.legend(
-        handles=handles, loc="outside upper left", ncols=columns, frameon=False, handlelength=2.2, columnspacing=1.2
-    )

@@ -41,6 +41,7 @@ def _epochs(pools: Sequence[Pool]) -> Finding | None:
         for pool in pools
     ]
     text = f"loss after {_epochs_word(reached)}: {', '.join(losses)}. A smaller batch makes more updates per epoch."
+    text += _overlap(pools, "epoch", reached)
     return Finding("Equal epochs", text)
 
 
@@ -52,7 +53,8 @@ def _updates(pools: Sequence[Pool]) -> Finding | None:
         f"{_loss(pool, 'step', reached)} with {pool.batch} ({_epochs_word(reached / pool.cell.steps_per_epoch)})"
         for pool in pools
     ]
-    return Finding("Equal updates", f"loss after {readable.plural(round(reached), 'update')}: {', '.join(losses)}.")
+    text = f"loss after {readable.plural(round(reached), 'update')}: {', '.join(losses)}."
+    return Finding("Equal updates", text + _overlap(pools, "step", reached))
 
 
 def _seconds(pools: Sequence[Pool]) -> Finding | None:
@@ -62,7 +64,7 @@ def _seconds(pools: Sequence[Pool]) -> Finding | None:
     losses = [f"{_loss(pool, 'train_s', reached)} with {pool.batch}" for pool in pools]
     loader = pools[0].cell.loader
     text = f"loss after {readable.seconds(reached)} of training with {loader}: {', '.join(losses)}."
-    return Finding("Equal seconds", text)
+    return Finding("Equal seconds", text + _overlap(pools, "train_s", reached))
 
 
 def _learning_rate(pools: Sequence[Pool]) -> str:
@@ -97,6 +99,14 @@ def _shown(pools: Sequence[Pool]) -> list[Pool]:
 
 def _loss(pool: Pool, axis: str, position: float) -> str:
     return readable.loss(loss_at(pool, axis, position).value)
+
+
+def _overlap(pools: Sequence[Pool], axis: str, position: float) -> str:
+    found = [loss_at(pool, axis, position) for pool in pools]
+    lows, highs = ([end for end in ends if end is not None] for ends in zip(*((f.low, f.high) for f in found), strict=True))
+    if len(lows) < len(found) or max(lows) > min(highs):
+        return ""
+    return " All their 95 % intervals overlap."
 
 
 def _epochs_word(number: float) -> str:

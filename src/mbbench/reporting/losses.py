@@ -78,6 +78,14 @@ def horizon(pools: Sequence[Pool], axis: str) -> float | None:
     return last if last >= max(float(x[0]) for x, _ in curves) else None
 
 
+def reaches(pool: Pool, axis: str, position: float) -> bool:
+    """Return whether every seed of a pool has a whole curve, and each has the position between its ends."""
+    if not pool.finished or len(pool.finished) < len(pool.trainings):
+        return False
+    curves = [_points(record, axis)[0] for record in pool.finished]
+    return all(len(x) and x[0] <= position <= x[-1] for x in curves)
+
+
 def loss_at(pool: Pool, axis: str, position: float) -> Estimate:
     """Return the pool's training loss at a position that all its finished curves reached, over its seeds."""
     curves = [_points(record, axis) for record in pool.finished]

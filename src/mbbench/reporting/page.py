@@ -41,9 +41,10 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = output.parent / "figures" if figures else None
     styles = svg.Styles()
+    shorts = sections.short_titles([answer.title for answer in said.answers])
     shown = [
-        sections.section(number, setting, answer, styles, folder)
-        for number, (setting, answer) in enumerate(zip(settings(kept), said.answers, strict=True), start=1)
+        sections.section(number, short, setting, answer, styles, folder)
+        for number, (short, setting, answer) in enumerate(zip(shorts, settings(kept), said.answers, strict=True), start=1)
     ]
     css = palette.css() + _read("style.css") + styles.css()
     page = _template().render(
@@ -54,6 +55,7 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
         failures=[_failure(record) for record in failed(kept)],
         about=provenance.about(kept),
         facts=provenance.facts(kept),
+        commands=provenance.commands(kept),
         words=provenance.WORDS,
     )
     output.write_text(page, encoding="utf-8")

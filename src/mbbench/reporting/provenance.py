@@ -1,6 +1,7 @@
 """Where a report's numbers come from: commit, machine, versions, runs, what is timed; and the words it uses."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 
 from mbbench.record import Record
 from mbbench.reporting import readable
@@ -35,7 +36,7 @@ def facts(records: Sequence[Record]) -> list[tuple[str, str]]:
     commits = sorted({record.environment.commit or "none" for record in records})
     facts = [
         ("commit", ", ".join(commit[:12] for commit in commits)),
-        ("uncommitted changes", "yes" if env.diff else "no"),
+        ("uncommitted changes", "not known" if env.commit is None else "yes" if env.diff else "no"),
         ("mbbench", ", ".join(sorted({record.environment.version for record in records}))),
         ("fingerprint of the machine", env.fingerprint),
         ("runs", ", ".join(runs)),
@@ -44,20 +45,34 @@ def facts(records: Sequence[Record]) -> list[tuple[str, str]]:
         ("load when the run began", "not known" if env.load_1m is None else f"{env.load_1m:.2f}"),
     ]
     facts += [(name.replace("_", " "), str(value)) for name, value in env.identity.items() if value is not None]
-    return [*facts, ("to repeat", f"mbbench run {command(records)}")]
+    return facts
 
 
-def command(records: Sequence[Record]) -> str:
-    """Return the arguments of `mbbench run` that ask for these cells again, as one grid."""
+def commands(records: Sequence[Record]) -> list[str]:
+    """Return one `mbbench run` for each problem that asks for its cells again, as one grid (gaps in it are filled)."""
+    problems = sorted({record.case.problem for record in records})
+    return [_command(problem, [r for r in records if r.case.problem == problem]) for problem in problems]
+
+
+def _command(problem: str, records: Sequence[Record]) -> str:
     cells = [record.case for record in records]
-    sizes = sorted({cell.batch_size for cell in cells if cell.batch_size})
-    batches = [str(size) for size in sizes] + (["full"] if any(cell.batch_size is None for cell in cells) else [])
-    problems = sorted({cell.problem for cell in cells})
-    parts = [*problems, "--batch-size", ",".join(batches)]
-    parts += ["--n", ",".join(map(str, sorted({cell.n_samples for cell in cells})))]
+    sizes: list[int | str] = sorted({cell.batch_size for cell in cells if cell.batch_size is not None})
+    sizes += ["full"] if any(cell.batch_size is None for cell in cells) else []
+    parts = ["mbbench", "run", shlex.quote(problem), "--batch-size", _joined(sizes)]
+    parts += ["--n", _joined(sorted({cell.n_samples for cell in cells}))]
     for name, default in (("loader", "slice"), ("device", "cpu"), ("optimizer", "sgd"), ("dtype", "float32")):
-        values = sorted({getattr(cell, name) for cell in cells})
-        if values != [default]:
-            parts += [f"--{name}", ",".join(values)]
-    parts += ["--threads", ",".join(map(str, sorted({cell.threads for cell in cells})))]
-    return " ".join(parts)
+        values = list(dict.fromkeys(getattr(cell, name) for cell in cells))
+        parts += [f"--{name}", _joined(values)] if values != [default] else []
+    for name in ("lr", "micro_batch"):
+        values = sorted({value for cell in cells if (value := getattr(cell, name)) is not None})
+        parts += [f"--{name.replace('_', '-')}", _joined(values)] if values else []
+    parts += ["--threads", _joined(sorted({cell.threads for cell in cells}))]
+    parts += ["--no-shuffle"] if not all(cell.shuffle for cell in cells) else []
+    for name, value in sorted({option for cell in cells for option in cell.options}):
+        parts += [f"--{name}", value]
+    parts += ["--repeats", str(1 + max((r.repeat for r in records if r.kind == "time"), default=0))]
+    return " ".join([*parts, "--seeds", str(len({r.case.seed for r in records if r.kind == "convergence"}) or 1)])
+
+
+def _joined(values: Iterable[object]) -> str:
+    return shlex.quote(",".join(map(str, values)))

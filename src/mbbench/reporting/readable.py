@@ -45,10 +45,10 @@ def multiple(value: float) -> str:
     return f"{value:.2f}" if value < 1.095 else f"{value:.1f}" if value < 9.95 else f"{round(value):,}"
 
 
-def times(ratio: Estimate) -> str:
-    """Return a ratio of times with its interval: "1.3 times as long (1.2 to 1.4)"."""
-    between = interval(ratio)
-    return f"{multiple(ratio.value)} times as long" + (f" ({between})" if between else "")
+def times(ratio: Estimate, between: str = " ({})") -> str:
+    """Return a ratio of times with its interval, put in as `between` says: "1.3 times as long (1.2 to 1.4)"."""
+    ends = interval(ratio)
+    return f"{multiple(ratio.value)} times as long" + (between.format(ends) if ends else "")
 
 
 def interval(ratio: Estimate) -> str:

@@ -1,7 +1,7 @@
 """One setting of the report: its sentences, figures with what they show and how, and the tables behind them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mbbench.record import Kind
-from mbbench.reporting import charts, losses, readable, speed, svg
+from mbbench.reporting import canvas, charts, losses, readable, speed, svg
 from mbbench.reporting.advice import Answer
 from mbbench.reporting.analysis import pool_table
 from mbbench.reporting.pooling import Pool, Setting
@@ -62,23 +62,31 @@ class Section:
 
     Attributes:
         anchor: id in the page.
+        short: the title as a link at the top.
         answer: what it says.
         frames: what it shows.
     """
 
     anchor: str
+    short: str
     answer: Answer
     frames: tuple[Frame, ...]
 
 
-def section(number: int, setting: Setting, answer: Answer, styles: svg.Styles, folder: Path | None) -> Section:
+def short_titles(titles: Sequence[str]) -> list[str]:
+    """Return what tells titles apart: the problem alone where that is enough."""
+    problems = [title.split(", ")[0] for title in titles]
+    return [problem if problems.count(problem) == 1 else title for problem, title in zip(problems, titles, strict=True)]
+
+
+def section(number: int, short: str, setting: Setting, answer: Answer, styles: svg.Styles, folder: Path | None) -> Section:
     """Draw the figures of a setting and put them beside its answer."""
     anchor = f"s{number}"
     said = {finding.label: finding.text for finding in answer.findings}
 
     def picture(name: str, tab: str, finding: str, draw: Callable[[], Figure]) -> Picture:
         full = f"{anchor}-{name}"
-        with charts.style(full):
+        with canvas.style(full):
             figure = draw()
             text = svg.text(figure)
             if folder is not None:
@@ -91,7 +99,7 @@ def section(number: int, setting: Setting, answer: Answer, styles: svg.Styles, f
         frames.append(_times(setting, said, picture))
     if any(record.measurement.curve for record in setting.records):
         frames.append(_losses(setting, said, picture))
-    return Section(anchor, answer, tuple(frames))
+    return Section(anchor, short, answer, tuple(frames))
 
 
 Drawer = Callable[[str, str, str, Callable[[], Figure]], Picture]
@@ -167,19 +175,22 @@ def _loss_table(setting: Setting) -> Table:
         if reached is not None:
             at = readable.seconds(reached) if axis == "train_s" else f"{reached:,.4g} {axis}s"
             heads.append(f"loss after {at}")
-    heads += ["final loss", "held-out", "after epochs", "seeds", "status"]
+    heads += ["final loss (median)", "held-out", "after epochs", "seeds", "status"]
     summary = pool_table(pools)
     rows = []
     for pool, row in zip(pools, summary.itertuples(index=False), strict=True):
         cells = [_batch(pool), pool.cell.loader]
         for axis, reached in axes.items():
             if reached is not None:
-                cells.append(_estimate(pool, axis, reached) if pool in together else "")
+                cells.append(_estimate(pool, axis, reached) if losses.reaches(pool, axis, reached) else "")
         ends = (row.final_train_loss, row.final_heldout_loss)
         cells += [readable.loss(float(end)) if pd.notna(end) else "" for end in ends]  # type: ignore[arg-type]
         cells += [_final_epoch(row.final_epoch), str(row.seeds)]
         rows.append([*cells, _status(pool, "convergence")])
-    return heads, rows
+    empty = {place for place, column in enumerate(zip(*rows, strict=True)) if not any(column)}  # held-out rows are optional
+    return [head for place, head in enumerate(heads) if place not in empty], [
+        [cell for place, cell in enumerate(row) if place not in empty] for row in rows
+    ]
 
 
 def _estimate(pool: Pool, axis: str, reached: float) -> str:
@@ -211,4 +222,5 @@ def _interval(pool: Pool) -> bool:
 def _save(figure: Figure, text: str, path: Path, title: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".svg").write_text(text, encoding="utf-8")
+    figure.set_layout_engine("none")  # it was laid out for the SVG; once more takes 80 ms
     figure.savefig(path.with_suffix(".png"), dpi=200, metadata={"Title": title})

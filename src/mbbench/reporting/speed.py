@@ -92,7 +92,7 @@ def findings(setting: Setting) -> list[Finding]:
     if not setting.timed:
         return []
     found = standing(setting)
-    said = [_fastest(setting, found.best), *_updates(setting, found.best)]
+    said = [_fastest(setting, found.best)]
     if found.equal:
         said.append(Finding("As good", f"{_against(setting, found.equal)}: within 10 % of the fastest."))
     if found.undecided:
@@ -153,20 +153,19 @@ def _fastest(setting: Setting, best: Pool) -> Finding:
         interval = f"95 % interval {readable.seconds(epoch.low)} to {readable.seconds(epoch.high)}, {n}"
     speed = readable.rate(best.cell.n_samples / epoch.value)
     text = f"{name(setting, best)}: an epoch in {readable.seconds(epoch.value)} ({interval}), {speed}."
-    return Finding("Fastest epoch", text)
+    return Finding("Fastest epoch", text + _updates(setting, best))
 
 
-def _updates(setting: Setting, best: Pool) -> list[Finding]:
-    """Return how unlike the epochs are that are compared, where they are."""
+def _updates(setting: Setting, best: Pool) -> str:
+    """Return how unlike the epochs are that are compared; "" where they are alike."""
     steps = {pool.cell.steps_per_epoch: pool.batch for pool in setting.timed}
     most, own = max(steps), best.cell.steps_per_epoch
     if most == own:
-        return []
-    text = (
-        f"an epoch is {readable.plural(own, 'update')} with {best.batch} and {most:,} with {steps[most]}: "
-        "the fastest epoch need not be the fastest training."
+        return ""
+    return (
+        f" It is {readable.plural(own, 'update')} with {best.batch} and {most:,} with {steps[most]}, so the fastest epoch "
+        "need not be the fastest training."
     )
-    return [Finding("But", text)]
 
 
 def _extremes(found: Standing) -> list[Against]:
@@ -227,7 +226,7 @@ def _confounded(setting: Setting) -> list[Finding]:
 
 
 def _against(setting: Setting, pairs: tuple[Against, ...]) -> str:
-    return _some([f"{name(setting, pool)} ({readable.times(by)})" for pool, by in pairs])
+    return _some([f"{name(setting, pool)} ({readable.times(by, ', {}')})" for pool, by in pairs])
 
 
 def _some(words: list[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 FEWEST = 3
 """Repeats or seeds for an interval. Two would give a t interval with one degree of freedom: 12.7 standard errors wide."""
@@ -100,9 +100,10 @@ def _log_mean(repeats: Sequence[Sequence[float]]) -> tuple[float, float, int]:
     """
     if not repeats or not all(len(rounds) for rounds in repeats):
         raise ValueError("expected at least one repeat, each with at least one round")
-    logs = [np.log(np.asarray(rounds, dtype=float)) for rounds in repeats]
-    if not all(np.isfinite(rounds).all() for rounds in logs):
+    values = [np.asarray(rounds, dtype=float) for rounds in repeats]
+    if not all(((rounds > 0) & np.isfinite(rounds)).all() for rounds in values):
         raise ValueError("a time is not a finite number above 0: a log scale has no place for it")
+    logs = [np.log(rounds) for rounds in values]
     medians = np.array([np.median(rounds) for rounds in logs])
     n = len(medians)
     between = float(medians.var(ddof=1)) / n if n > 1 else 0.0
@@ -117,7 +118,8 @@ def _median_error(rounds: np.ndarray) -> float:
 
 
 def _half_width(error: float, freedom: float, n: int, confidence: float) -> float | None:
-    return float(stats.t.ppf((1 + confidence) / 2, freedom)) * error if n >= FEWEST else None
+    # stdtrit is the t quantile; scipy.stats.t.ppf calls it, 75 µs a call against 1.
+    return float(stdtrit(freedom, (1 + confidence) / 2)) * error if n >= FEWEST else None
 
 
 def _interval(mean: float, error: float, freedom: float, n: int, unit: str, confidence: float) -> Estimate:

@@ -1,0 +1,95 @@
+"""The sheet that every figure is drawn on: its style, size, scales and legend.
+
+Easy to get wrong: the style must hold while a figure is saved as well, since the kind of text and the ids of an SVG are
+chosen then; and user text never meets mathtext.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from mbbench.reporting import palette
+
+SIZE_IN = (4.7, 3.15)
+"""Small on purpose: 340 points wide, so that 8.5 point text is still 8.5 pixels on a page 400 pixels wide."""
+_RC: dict[Any, Any] = {
+    "axes.edgecolor": palette.MUTED,
+    "axes.facecolor": "none",
+    "axes.labelcolor": palette.INK,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.8,
+    "figure.facecolor": palette.PAPER,
+    "font.size": 8.5,
+    "grid.color": palette.GRID,
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 8.5,
+    "legend.labelcolor": palette.INK,
+    "legend.title_fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "lines.markeredgewidth": 0.5,
+    "lines.markersize": 5,
+    "svg.fonttype": "none",
+    "text.color": palette.INK,
+    "text.parse_math": False,
+    "xtick.color": palette.MUTED,
+    "xtick.labelsize": 8,
+    "ytick.color": palette.MUTED,
+    "ytick.labelsize": 8,
+}
+
+
+@contextmanager
+def style(name: str) -> Iterator[None]:
+    """Draw and save a figure in this report's style; `name` salts the ids of its SVG."""
+    with sns.axes_style("whitegrid"), mpl.rc_context({**_RC, "svg.hashsalt": name}):
+        yield
+
+
+def empty() -> tuple[Figure, Axes]:
+    """Return an empty figure and its axes."""
+    figure = Figure(figsize=SIZE_IN, layout="constrained")
+    axes = figure.subplots()
+    sns.despine(fig=figure)
+    return figure, axes
+
+
+def legend(figure: Figure, handles: Sequence[Line2D], title: str | None = None) -> None:
+    """Put a legend above the axes, in as many columns as have room."""
+    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    columns = max(1, min(len(handles), int(335 / (4.7 * longest + 38))))  # points: width, letter, handle and gaps
+    figure.legend(
+        handles=handles,
+        title=title,
+        alignment="left",
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        handlelength=2.2,
+        columnspacing=1.2,
+    )
+
+
+def scale(axes: Axes, which: str, values: pd.Series, formatter: EngFormatter | None = None) -> None:
+    """Set a log scale where all values are above 0 and span some range, with few plain numbers as ticks."""
+    known = values.dropna()
+    axis = getattr(axes, f"{which}axis")
+    plain = FuncFormatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}")
+    axis.set_major_formatter(formatter or plain)
+    if known.empty or known.min() <= 0 or known.max() / known.min() < 1.5:
+        axis.set_major_locator(MaxNLocator(5))
+        return
+    getattr(axes, f"set_{which}scale")("log")
+    decades = math.log10(known.max() / known.min())
+    subs = (1.0,) if decades > 2.5 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(formatter or plain)

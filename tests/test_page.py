@@ -1,0 +1,193 @@
+"""The page stands alone, escapes what it is given, and builds without torch."""
+
+import base64
+import hashlib
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+import synthetic as s
+
+from mbbench import store
+from mbbench.record import Measurement
+from mbbench.reporting import page, provenance
+
+HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}$x^2$ 문제"
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text, and notes what is not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.open = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *attribute) for attribute in attrs]
+        if tag not in ("meta", "input", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *attribute) for attribute in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    output = tmp_path_factory.mktemp("report") / "reports" / "index.html"
+    records = [*s.suite(), s.failure(s.case(4096), "oom", "needs 3.1 GiB, 2.0 GiB allowed")]
+    said = page.build(records, output)
+    return output, said, output.read_text(encoding="utf-8")
+
+
+def test_the_page_says_the_verdict_word_for_word(built):
+    _, said, html = built
+    text = " ".join(Reader(html).texts).lower()  # a caption begins in upper case
+    for answer in said.answers:
+        assert answer.headline.lower() in text
+        assert all(finding.text.lower() in text for finding in answer.findings)
+    assert all(doubt.text.lower() in text for doubt in said.doubts)
+
+
+def test_the_page_is_well_formed_and_each_id_is_there_once(built):
+    reader = Reader(built[2])
+    assert reader.open == []
+    ids = [value for _, name, value in reader.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_nothing_in_the_page_asks_a_network(built):
+    reader = Reader(built[2])
+    assert not {"script", "link", "img", "iframe", "object"} & set(reader.tags)
+    links = [value for _, name, value in reader.attributes if name in ("href", "src", "action")]
+    assert all(link.startswith(("#", "figures/")) for link in links)
+    assert "://" not in built[2]
+    assert "@import" not in built[2]
+
+
+def test_the_policy_allows_exactly_the_style_sheet_that_is_there(built):
+    html = built[2]
+    (css,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    policy = next(value for _, name, value in Reader(html).attributes if name == "content" and "default-src" in value)
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert not [tag for tag, name, _ in Reader(html).attributes if name == "style" or name.startswith("on")]
+
+
+def test_every_figure_is_named_for_who_cannot_see_it(built):
+    reader = Reader(built[2])
+    roles = [tag for tag, name, value in reader.attributes if (name, value) == ("role", "img")]
+    labels = [value for tag, name, value in reader.attributes if tag == "svg" and name == "aria-label"]
+    assert len(roles) == len(labels) == reader.tags.count("svg") == 6
+
+
+def test_each_picture_lies_beside_the_page_as_svg_and_png(built):
+    output, _, html = built
+    links = re.findall(r'href="(figures/[^"]+)"', html)
+    assert len(links) == 12
+    assert all((output.parent / link).stat().st_size > 1000 for link in links)
+
+
+def test_a_failed_cell_is_listed_with_status_and_message(built):
+    text = built[2]
+    row = re.search(r"<td>linear-n8192-b4096-slice</td>.*?</tr>", text, re.DOTALL)[0]
+    assert "out of memory" in row
+    assert "needs 3.1 GiB, 2.0 GiB allowed" in row
+
+
+def test_words_stand_in_english_and_korean(built):
+    text = " ".join(Reader(built[2]).texts)
+    for word in ("배치", "미니배치", "이터레이션", "에폭", "학습률"):
+        assert word in text
+
+
+def test_hostile_names_and_messages_are_text(tmp_path):
+    cell = s.case(32, problem=f"{HOSTILE}:p")
+    records = [*s.time_records(cell, 0.1), *s.time_records(cell.on(batch_size=None), 0.2), *s.curve_records(cell)]
+    records.append(s.failure(cell.on(batch_size=64), "error", HOSTILE))
+    records = [
+        msgspec.structs.replace(
+            record, run_id=HOSTILE, environment=s.environment(commit=HOSTILE, processor=HOSTILE, system=HOSTILE)
+        )
+        for record in records
+    ]
+    page.build(records, tmp_path / "index.html")
+    reader = Reader((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "script" not in reader.tags
+    assert reader.open == []
+    assert any(HOSTILE in text for text in reader.texts)
+
+
+@pytest.mark.parametrize("status", ["oom", "unavailable", "error"])
+def test_a_report_of_failures_alone_can_be_built(tmp_path, status):
+    said = page.build([s.failure(s.case(size), status) for size in (32, None)], tmp_path / "index.html")
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert said.headline in html
+    assert "<svg" not in html
+
+
+def test_curves_alone_and_times_alone_can_be_built(tmp_path):
+    page.build(s.curve_records(s.case(32), seeds=1), tmp_path / "curves.html", figures=False)
+    page.build(s.time_records(s.case(32), 0.1, repeats=1), tmp_path / "times.html", figures=False)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_curve_that_diverged_at_once_is_no_crash(tmp_path):
+    curve = s.curve_record(s.case(32)).measurement.curve
+    broken = msgspec.structs.replace(curve, train_loss=(10.0,) + (None,) * (len(curve.step) - 1))
+    record = s.record(s.case(32), Measurement(status="diverged", lr=0.1, curve=broken), kind="convergence")
+    page.build([record, *s.curve_records(s.case(None))], tmp_path / "index.html", figures=False)
+
+
+def test_several_problems_each_have_a_section(tmp_path):
+    said = page.build(s.suite(["linear", "mlp"], [32, None]), tmp_path / "index.html", figures=False)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>([^<]*CPU[^<]*)</h2>", html) == [answer.title for answer in said.answers]
+
+
+def test_no_records_are_refused_with_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="measure first"):
+        page.build([], tmp_path / "index.html")
+
+
+def test_the_page_builds_where_torch_cannot_be_imported(tmp_path):
+    results = tmp_path / "results.jsonl"
+    for record in s.suite(batch_sizes=[32, None]):
+        store.append(results, record)
+    code = (
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'torch': raise ImportError('torch is not here')\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+        "from pathlib import Path\n"
+        "from mbbench import store\n"
+        "from mbbench.reporting import page\n"
+        "page.build(store.load_records(sys.argv[1]), Path(sys.argv[2]), figures=False)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    output = tmp_path / "index.html"
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(results), str(output)], check=True)
+    assert Path(output).stat().st_size > 10_000
+
+
+def test_the_commands_to_repeat_name_the_grid_of_each_problem():
+    other = s.time_record(s.case(8, problem="my model.py:p", lr=0.1, shuffle=False, options=(("rows", "host"),)))
+    assert provenance.commands([*s.suite(batch_sizes=[32, None]), other]) == [
+        "mbbench run linear --batch-size 32,full --n 8192 --loader slice,dataloader --threads 1 --repeats 3 --seeds 3",
+        "mbbench run 'my model.py:p' --batch-size 8 --n 8192 --lr 0.1 --threads 1 --no-shuffle --rows host"
+        " --repeats 1 --seeds 1",
+    ]
