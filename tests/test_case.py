@@ -242,6 +242,12 @@ def test_a_limit_is_above_zero(name, limit):
         Budget(**{name: limit})
 
 
+@pytest.mark.parametrize("name", ["max_epochs", "max_steps", "max_bytes"])
+def test_a_limit_in_whole_things_is_a_whole_number(name):
+    with pytest.raises(UsageError, match=rf"{name} is 2\.5, a float: expected a whole number"):
+        Budget(**{name: 2.5})
+
+
 @pytest.mark.parametrize("limit", [math.nan, math.inf])
 @pytest.mark.parametrize("name", ["max_seconds", "target_loss"])
 def test_a_limit_is_finite_since_json_has_no_other_numbers(name, limit):

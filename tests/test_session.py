@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -66,7 +67,7 @@ leaves = with_loss(lambda: os._exit(3))
 leaves_well = with_loss(lambda: os._exit(0))
 exits = with_loss(lambda: sys.exit("bye"))
 killed = with_loss(lambda: os.kill(os.getpid(), 9))
-hangs = with_loss(lambda: time.sleep(60))
+hangs = with_loss(lambda: (open("hanging", "w").close(), time.sleep(60)))
 forks = with_loss(fork_and_die)
 raises = with_loss(lambda: fail(FileNotFoundError(2, "No such file", "/home/me/rows.csv")))
 hanging_data = problem(data=sleepy_rows)
@@ -75,6 +76,9 @@ bad_json = with_loss(lambda: __import__("json").loads("?"))
 bad_model = problem(model=lambda: fail(ValueError("no such layer")))
 huge = problem(model=lambda: torch.nn.Linear(1, 1).register_buffer("big", torch.empty(1 << 50)))
 slow = problem(model=lambda: Slow(1, 1))
+module = problem(model=torch.nn.Linear(1, 1))
+dropout = problem(model=torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Dropout(0.5)))
+odd_numbers = problem(lr=torch.tensor(2.0**-10), n_samples=torch.tensor(8))
 chatty = with_loss(lambda: (print("on the way"), os.write(1, b"straight out"), os.write(2, b"to stderr")))
 last_words = with_loss(lambda: (print("last words"), os._exit(3)))
 loaded = with_loss(lambda: fail(RuntimeError(sorted({"pandas", "scipy", "seaborn", "pytest"} & set(sys.modules)))))
@@ -255,6 +259,21 @@ def test_the_same_case_gives_the_same_curve_to_the_last_bit_and_another_seed_ano
     assert first.samples == other.samples == (0, 32, 64, 96, 100, 132, 164, 196, 200)
 
 
+def test_a_module_starts_from_the_same_parameters_whatever_the_seed(user):
+    (first, _), (second, _) = (measured("module", kind="convergence", seed=seed)[0] for seed in (1, 2))
+    curves = first.measurement.curve, second.measurement.curve
+    assert curves[0].train_loss[0] == curves[1].train_loss[0]
+    assert curves[0].train_loss != curves[1].train_loss  # another order of the rows
+
+
+def test_what_a_model_draws_follows_from_the_seed(user):
+    drawn = [measured("dropout", kind="convergence", seed=seed, batch_size=None)[0][0] for seed in (3, 3, 4)]
+    first, second, other = (record.measurement.curve.train_loss for record in drawn)
+    assert first == second
+    assert first[0] == other[0]
+    assert first[1:] != other[1:]
+
+
 def test_five_milliseconds_of_sleep_show_as_five_milliseconds_a_step(user):
     [(record, _)] = measured("slow")
     times = record.measurement
@@ -288,6 +307,12 @@ def test_throughput_times_time_is_samples_on_every_record(tmp_path):
         assert times.warmup_s + times.measuring_s <= times.cell_s
     assert records[6].measurement.epochs_per_round == 0
     assert all(record.measurement.epochs_per_round for record in records[2:6])  # fewer than 100 steps an epoch
+
+
+def test_numbers_of_torch_in_a_problem_become_plain_numbers_in_its_records(user):
+    [(record, _)] = measured("odd_numbers", kind="convergence")
+    assert (record.measurement.status, record.measurement.lr) == ("ok", 2.0**-10)
+    assert type(session.describe("user.py:odd_numbers", locate("user.py:odd_numbers", user)[1]).default_samples) is int
 
 
 def test_a_cell_that_cannot_be_run_here_is_a_record_too():
@@ -402,6 +427,36 @@ def test_a_run_killed_at_any_moment_loses_no_record_leaves_no_process_and_goes_o
         assert len({record.key for record in records}) == JOBS
         assert {record.measurement.status for record in records} == {"ok"}
         assert not api.plan("notebook", results=Path("results"), measure=["time"], **PLAN).jobs
+
+
+def test_a_cell_that_hangs_ends_with_its_parent(user):
+    mark = uuid.uuid4().hex
+    script = RUN.replace('"notebook"', '"user.py:hangs"').format(plan=PLAN | {"batch_size": [2]})
+    environ = os.environ | {"MBBENCH_TEST_MARK": mark}
+    with subprocess.Popen([sys.executable, "-c", script], env=environ, stdout=subprocess.DEVNULL) as parent:
+        while not (user / "hanging").exists():
+            assert parent.poll() is None
+            time.sleep(0.01)
+        parent.kill()
+    assert not psutil.wait_procs(marked(mark), timeout=15)[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is a server of workers on Linux only")
+def test_ctrl_c_while_the_server_starts_prints_nothing_of_it_and_leaves_no_process(tmp_path):
+    mark = uuid.uuid4().hex
+    command = [sys.executable, "-c", RUN.format(plan=PLAN)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environ = os.environ | {"MBBENCH_TEST_MARK": mark}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, start_new_session=True, **streams) as parent:
+        while not any("torch" in part.path for process in marked(mark) for part in process.memory_maps()):
+            assert parent.poll() is None
+            time.sleep(0.01)
+        os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to all of them
+        printed = parent.communicate()[1]
+    assert printed.count("Traceback") == 1  # the parent's own
+    assert printed.rstrip().endswith("KeyboardInterrupt")
+    assert "preload" not in printed
+    assert not psutil.wait_procs(marked(mark), timeout=15)[1]
 
 
 def test_records_with_a_fault_are_measured_again_and_all_others_are_kept(user):

@@ -166,6 +166,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         if all(limit is None for limit in limits.values()):
             raise UsageError(f"a budget without a limit never ends: give one of {', '.join(limits)}")
         for name, limit in limits.items():
+            if limit is not None and name in ("max_epochs", "max_steps", "max_bytes") and type(limit) is not int:
+                raise UsageError(f"{name} is {limit!r}, a {type(limit).__name__}: expected a whole number")
             if limit is not None and not math.isfinite(limit):
                 raise UsageError(f"{name} is {limit}: a limit is a finite number")
             if name != "target_loss" and limit is not None and limit <= 0:

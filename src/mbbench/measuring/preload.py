@@ -5,11 +5,15 @@ the first optimizer of a process imports some 800 modules (1.9 s), so one of eac
 """
 
 import gc
+import signal
 
-import torch
+# Ctrl-C is for the parent, which ends the server: before the long imports, or each would end in a page of traceback.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-import mbbench.measuring.builtin
-import mbbench.measuring.worker  # noqa: F401  imported for the forked children
+import torch  # noqa: E402
+
+import mbbench.measuring.builtin  # noqa: E402
+import mbbench.measuring.worker  # noqa: E402, F401  imported for the forked children
 
 for _make in (torch.optim.SGD, torch.optim.Adam):
     _make([torch.nn.Parameter(torch.zeros(1))], lr=0.1)

@@ -7,6 +7,8 @@ on every device; a user's file is imported in the worker only, without bytecode,
 import copy
 import importlib
 import importlib.util
+import math
+import operator
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,6 +74,14 @@ class Problem:
             raise UsageError(f"model is a {type(self.model).__name__}: give a torch module, or a function that makes one")
         if not callable(self.loss):
             raise UsageError(f"loss is a {type(self.loss).__name__}: give a function (prediction, target) -> mean loss")
+        # Records hold plain numbers; object.__setattr__, since the class is frozen.
+        object.__setattr__(self, "lr", float(self.lr))
+        if not 0 < self.lr < math.inf:
+            raise UsageError(f"lr is {self.lr}: expected a finite learning rate above 0")
+        if self.n_samples is not None:
+            object.__setattr__(self, "n_samples", operator.index(self.n_samples))
+            if self.n_samples < 1:
+                raise UsageError(f"n_samples is {self.n_samples}: expected a whole number from 1 up")
         if not 0 <= self.held_out < 1:
             raise UsageError(f"held_out is {self.held_out}: expected a share of the rows, from 0 up to but not 1")
         if not callable(self.data):
