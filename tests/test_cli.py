@@ -154,7 +154,7 @@ def test_ctrl_c_keeps_what_is_measured_and_ends_with_130(tmp_path):
     )
     results = tmp_path / "results"
     deadline = time.monotonic() + 60
-    while not list(results.glob("*.jsonl")) and time.monotonic() < deadline:
+    while not any(file.stat().st_size for file in results.glob("*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=30)

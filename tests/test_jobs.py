@@ -127,14 +127,17 @@ def test_the_order_follows_from_the_seed():
     assert interleaved(jobs, "a") != interleaved(jobs, "b")
 
 
-def test_a_device_that_is_not_here_is_tried_once_for_each_cell_and_pass():
+def test_repeats_on_a_device_that_is_not_here_are_left_out():
     cells = grid("linear", n_samples=100, batch_size=[10, "full"], device=["cpu", "cuda"])
     jobs = make_jobs(cells, PLACE, repeats=3, seeds=2)
     kept = once(jobs, {"linear": Facts(unavailable={"cpu": None, "cuda": "no cuda device here"})})
     here = [job for job in jobs if job.case.device == "cpu"]
     assert [job for job in kept if job.case.device == "cpu"] == here
     missing = [(job.kind, job.case.batch_size, job.repeat, job.case.seed) for job in kept if job.case.device == "cuda"]
-    assert missing == [(kind, size, 0, 0) for size in (10, None) for kind in ("time", "convergence")]
+    assert missing == [
+        *[("time", 10, 0, 0), ("convergence", 10, 0, 0), ("convergence", 10, 0, 1)],
+        *[("time", None, 0, 0), ("convergence", None, 0, 0), ("convergence", None, 0, 1)],
+    ]
 
 
 def test_passes_that_differ_in_their_budget_only_are_all_kept():

@@ -6,7 +6,7 @@ import pytest
 
 from mbbench.case import Budget, Case, UsageError
 from mbbench.record import Environment, Measurement, Record, encode
-from mbbench.store import StoreError, append, load_file, load_records, results_file
+from mbbench.store import StoreError, append, drop_if_empty, load_file, load_records, results_file
 
 
 def environment(time: str = "2026-11-23T12:00:00.123Z", commit: str | None = "4f1c2ab" * 5) -> Environment:
@@ -54,6 +54,8 @@ def test_a_results_file_is_named_after_time_commit_and_machine(tmp_path):
 def test_a_missing_folder_is_made_and_a_run_without_records_leaves_no_file(tmp_path):
     path = results_file(tmp_path / "a" / "b", environment())
     assert path.parent.is_dir()
+    assert path.stat().st_size == 0
+    drop_if_empty(path)
     assert not list(path.parent.iterdir())
 
 

@@ -199,7 +199,7 @@ def _close(records: list[Record], results: Path) -> None:
     """Print table, verdict and where everything is; end with exit code 1 where a cell failed."""
     from mbbench.reporting import advice, analysis
 
-    typer.echo(analysis.text_table(records))
+    typer.echo(analysis.text_table(records) + "\n")
     for line in advice.lines(advice.verdict(records)):
         typer.echo(line)
     typer.echo(f"\n{len(records)} records in {results}; the page: mbbench report {results} -o reports/index.html")

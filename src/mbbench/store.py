@@ -18,7 +18,7 @@ class StoreError(UsageError):
 
 
 def results_file(folder: Path, environment: Environment) -> Path:
-    """Return `<time>-<commit>-<fingerprint>.jsonl` in `folder`, made if missing, checked to be writable.
+    """Return a new, empty `<time>-<commit>-<fingerprint>.jsonl` in `folder`, which is made if missing.
 
     Raises:
         StoreError: the folder cannot be made or written to.
@@ -40,19 +40,31 @@ def results_file(folder: Path, environment: Environment) -> Path:
         raise StoreError(
             f"results cannot be written to {folder} ({error.strerror}): give a folder that can, with --results DIR"
         ) from None
-    path.unlink()  # a run that records nothing leaves no file
     return path
 
 
 def append(path: Path, record: Record) -> None:
-    """Write one record at the end of a file, at once and in one piece."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    """Write one record at the end of a file, at once and in one piece.
+
+    Raises:
+        StoreError: it cannot be written; what was written before stays.
+    """
+    line = encode(record)
     try:
-        line = encode(record)
-        while line:  # a write may be cut short by a signal or a full disk, which then raises
-            line = line[os.write(descriptor, line) :]
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            while line:  # a write may be cut short by a signal or a full disk, which then raises
+                line = line[os.write(descriptor, line) :]
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error.strerror}): make room, then the same command goes on") from None
+
+
+def drop_if_empty(path: Path) -> None:
+    """Remove a results file into which nothing was recorded."""
+    if path.exists() and not path.stat().st_size:
+        path.unlink()
 
 
 def load_file(path: Path) -> list[Record]:

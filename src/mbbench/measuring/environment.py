@@ -68,7 +68,9 @@ def _code() -> tuple[str | None, str | None]:
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return None, None
-    changes = _git("diff", "HEAD", "--binary") or ""
+    changes = _git("diff", "HEAD", "--binary")
+    if changes is None:
+        return commit, "unknown"  # never equal to "nothing changed"
     for name in (_git("ls-files", "--others", "--exclude-standard", "-z", "--", "*.py") or "").split("\0"):
         if name and Path(name).is_file():
             changes += name + Path(name).read_text(errors="replace")

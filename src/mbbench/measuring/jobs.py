@@ -119,13 +119,8 @@ def default_curve_budget(cell: Cell) -> Budget:
 
 
 def once_where_unavailable(jobs: Iterable[Job], facts: dict[str, Facts]) -> list[Job]:
-    """Return the jobs, those on a device that is not here only once for each cell and pass: trying again is no news."""
-    kept: dict[tuple[Any, ...], Job] = {}
-    for job in jobs:
-        missing = facts[job.case.problem].unavailable.get(job.case.device) is not None
-        cell = msgspec.structs.replace(job.case, seed=0) if missing else job.case
-        kept.setdefault((job.kind, cell, job.budget, None if missing else job.repeat), job)
-    return list(kept.values())
+    """Return the jobs, without the repeats on a device that is not here: trying again is no news."""
+    return [job for job in jobs if job.repeat == 0 or not facts[job.case.problem].unavailable.get(job.case.device)]
 
 
 def interleaved(jobs: Iterable[Job], seed: str) -> list[Job]:

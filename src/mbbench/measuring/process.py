@@ -21,6 +21,7 @@ import types
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import msgspec
@@ -81,9 +82,17 @@ def call(function: str, message: bytes, *, device: str, timeout_s: float) -> tup
             process.join(1)
             return _death(process.exitcode, phase), _tail(log)
         finally:
-            process.kill()
-            process.join()
+            _end(process)
             receiver.close()
+
+
+def _end(process: BaseProcess) -> None:
+    """Kill a worker and whatever it has forked."""
+    if hasattr(os, "killpg") and process.pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
 
 
 def _death(code: int | None, phase: Phase) -> Failure:
@@ -95,6 +104,8 @@ def _death(code: int | None, phase: Phase) -> Failure:
 
 def _child(sender: Connection, function: str, message: bytes, environ: dict[str, str], log: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends its children in order
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # what the user's code forks ends with the cell
     threading.Thread(target=_die_with_parent, daemon=True).start()
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
@@ -122,6 +133,8 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 

@@ -21,6 +21,9 @@ from mbbench.record import Environment, Measurement, Record
 TIMEOUT_S = 300.0
 """For one job: far above any cell of the suite (20 s), so that only a cell that hangs meets it."""
 
+SERVER_START_S = 60.0
+"""Most that starting the worker server may take (4 s here), which the first call waits for."""
+
 OnRecord = Callable[[Record, str], None]
 """Told each record once it is written, and the end of what a worker printed that came to a fault."""
 
@@ -29,7 +32,7 @@ def describe(name: str, place: Place, devices: Sequence[str] = ("cpu",), timeout
     """Return what is to be known of a problem and of this machine, from a worker; `Facts.error` where it cannot be used."""
     message = msgspec.msgpack.encode((name, place, list(devices)))
     # Forked whatever the devices: the child only asks whether they are there, and the server never touched one.
-    answer, _ = process.call("describe", message, device="cpu", timeout_s=timeout_s)
+    answer, _ = process.call("describe", message, device="cpu", timeout_s=max(timeout_s, SERVER_START_S))
     if isinstance(answer, process.Failure):
         return Facts(error=f"problem {name} could not be looked at: {answer.message}")
     return msgspec.msgpack.decode(answer, type=Facts)
@@ -65,8 +68,9 @@ def begin(facts: dict[str, Facts], results: Path | None, timeout_s: float = TIME
     Raises:
         StoreError: it cannot.
     """
+    told = [fact.identity for fact in facts.values() if fact.identity]
     # A problem that took its worker down with it has told nothing of the machine.
-    where = environment.context(next((fact.identity for fact in facts.values() if fact.identity), {}))
+    where = environment.context(told[0] if told else describe("notebook", Place("notebook")).identity)
     return Session(where, facts, None if results is None else store.results_file(results, where), timeout_s)
 
 
@@ -82,22 +86,26 @@ def finished(results: Path) -> dict[tuple[str, ...], Record]:
 def execute(session: Session, jobs: Iterable[Job], on_record: OnRecord = lambda record, printed: None) -> list[Record]:
     """Run the jobs in their order; return their records, each of which is on disk by then."""
     records = []
-    for job in jobs:
-        measurement, printed = _measure(session, job)
-        done = Record(
-            run_id=session.run_id,
-            kind=job.kind,
-            repeat=job.repeat,
-            source=session.facts[job.case.problem].source,
-            budget=job.budget,
-            case=job.case,
-            measurement=measurement,
-            environment=session.environment,
-        )
+    try:
+        for job in jobs:
+            measurement, printed = _measure(session, job)
+            done = Record(
+                run_id=session.run_id,
+                kind=job.kind,
+                repeat=job.repeat,
+                source=session.facts[job.case.problem].source,
+                budget=job.budget,
+                case=job.case,
+                measurement=measurement,
+                environment=session.environment,
+            )
+            if session.path is not None:
+                store.append(session.path, done)
+            records.append(done)
+            on_record(done, printed)
+    finally:
         if session.path is not None:
-            store.append(session.path, done)
-        records.append(done)
-        on_record(done, printed)
+            store.drop_if_empty(session.path)
     return records
 
 

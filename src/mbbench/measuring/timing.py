@@ -124,10 +124,10 @@ def plan_round(n_samples: int, samples_per_step: int, step_s: float, seconds: fl
     """
     steps = math.ceil(n_samples / samples_per_step)
     epoch_s = steps * step_s
-    if steps < PARTIAL_STEPS or epoch_s <= seconds / FEWEST_ROUNDS:
+    if steps < PARTIAL_STEPS or epoch_s <= max(seconds, FEWEST_ROUNDS * ROUND_S) / FEWEST_ROUNDS:
         epochs = max(1, math.ceil(ROUND_S / epoch_s))
         return Round(epochs * steps, epochs * n_samples, epochs)
-    part = min(math.ceil(ROUND_S / step_s), n_samples // samples_per_step // FEWEST_ROUNDS)
+    part = math.ceil(ROUND_S / step_s)
     return Round(part, part * samples_per_step, 0)
 
 

@@ -5,6 +5,7 @@ is left for the parent to name. Messages name files without their folders.
 """
 
 import os
+import random
 import sysconfig
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import cloudpickle
 import msgspec
+import numpy
 import torch
 
 from mbbench.case import UsageError
@@ -37,11 +39,14 @@ def measure(message: bytes, on_phase: OnPhase) -> bytes:
         torch.set_num_threads(job.case.threads)
         torch.manual_seed(0)  # a module that is made as its file is imported starts alike for every seed
         problem, _ = _problem(job.case.problem, job.place)
-        torch.manual_seed(job.case.seed)
+        for seeded in (torch.manual_seed, random.seed, numpy.random.seed):
+            seeded(job.case.seed)
         training = prepare(job.case, problem, enter)
         if job.kind == "time":
             seconds = job.budget.max_seconds or 1.0
             fields = timing.time_rounds(training, seconds, enter, smoke=job.smoke)
+            if not all(parameter.isfinite().all() for parameter in training.model.parameters()):
+                fields["message"] = f"the parameters were not finite at the end (lr {training.lr:g}): the times stand"
         else:
             fields = convergence.loss_curve(training, job.budget, enter)
         result = Measurement(phase="train", lr=training.lr, **({"status": "ok"} | fields))
@@ -82,8 +87,10 @@ def explain(error: BaseException) -> str:
 
 def _status(error: Exception) -> Status:
     text = str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
-        return "oom"  # on the CPU a failed allocation is a plain RuntimeError that names its allocator
+    # On the CPU a failed allocation is a plain RuntimeError that names its allocator; CUDA's libraries have words of theirs.
+    said = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in said):
+        return "oom"
     return "error"
 
 
