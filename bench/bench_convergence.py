@@ -4,6 +4,7 @@ One learning rate for all batch sizes of a problem, so these curves show what ha
 """
 
 import pytest
+from core import core
 
 from mbbench import grid
 
@@ -18,14 +19,7 @@ MORE = [
 ]
 
 
-@pytest.mark.core
 @pytest.mark.mbbench(kind="convergence", seeds=3)
-@pytest.mark.parametrize("case", CORE, ids=str)
+@pytest.mark.parametrize("case", [*core(CORE), *MORE], ids=str)
 def test_convergence(case, measured):
-    measured()
-
-
-@pytest.mark.mbbench(kind="convergence", seeds=5)
-@pytest.mark.parametrize("case", MORE, ids=str)
-def test_convergence_in_full(case, measured):
     measured()

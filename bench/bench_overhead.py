@@ -50,7 +50,8 @@ def test_overhead(benchmark, batch_size):
     ratio = benchmark.pedantic(overhead, args=(batch_size, 60))
     benchmark.extra_info["ratio"] = ratio.median
     benchmark.extra_info["interval"] = [ratio.low, ratio.high]
-    assert ratio.low <= ratio.median <= ratio.high
+    # Red only where the interval excludes what is promised: a timing alone is no reason.
+    assert ratio.low <= (1.02 if batch_size == 1 else 1.01)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Read it from small batches: the time of a step at batch 1 is almost all fixed co
 """
 
 import pytest
+from core import core
 
 from mbbench import grid
 
@@ -14,16 +15,10 @@ MORE = [
     *grid("linear", n_samples=10_000, batch_size=[1, 4, 16, 64, 256, 1024, 4096], optimizer=["sgd", "momentum", "adam"]),
     *grid("mlp", n_samples=10_000, batch_size=[1, 4, 16, 64, 256, 1024, 4096], threads=[1, 2]),
     *grid("digits-cnn", n_samples=1438, batch_size=[1, 4, 16, 64, 256, 1024], optimizer=["sgd", "adam"]),
-    *grid("mlp", n_samples=10_000, batch_size=[1, 16, 256, 4096], device="cuda", optimizer=["sgd", "adam"]),
+    *grid("mlp", n_samples=10_000, batch_size=[1, 16, 256, 4096], device="cuda"),
 ]
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("case", CORE, ids=str)
+@pytest.mark.parametrize("case", [*core(CORE), *MORE], ids=str)
 def test_step_time(case, measured):
-    measured()
-
-
-@pytest.mark.parametrize("case", MORE, ids=str)
-def test_step_time_in_full(case, measured):
     measured()

@@ -54,7 +54,7 @@ def test_all_tied_is_said_as_such():
 def test_a_difference_inside_its_interval_is_undecided():
     records = timed({32: 0.0125, None: 0.010}, between=0.3)
     assert verdict(records).headline.startswith("Full batch had the fastest epoch, but not beyond doubt.")
-    assert "their intervals reach the fastest" in said(records, "Undecided")[0]
+    assert "their intervals hold both being as good as the fastest and being slower" in said(records, "Undecided")[0]
 
 
 def test_one_repeat_gives_a_reading_and_says_so():
@@ -227,7 +227,9 @@ def test_who_wins_a_setting(epochs_s, expected):
 def test_many_settings_are_counted_in_the_headline():
     records = s.suite(problems=["linear", "digits-mlp", "mlp"], batch_sizes=[32, None])
     found = verdict(records)
-    assert found.headline.startswith("Fastest epoch: full batch in 3 of 3 settings. The dataloader loader takes up to")
+    assert found.headline.startswith(
+        "Fastest epoch: full batch in 3 of 3 settings with full batch and mini-batches. The dataloader loader takes up to"
+    )
     assert len(found.answers) == 3
 
 
@@ -248,3 +250,37 @@ def test_nothing_is_said_of_nothing():
 
 def test_the_verdict_becomes_json():
     assert b"Fastest epoch" in msgspec.json.encode(verdict(s.suite(batch_sizes=[32, None])))
+
+
+def test_cells_timed_in_several_runs_are_doubted():
+    one, other = timed({32: 0.01}), timed({None: 0.02})
+    other = [msgspec.structs.replace(record, run_id="another") for record in other]
+    assert "1 setting with cells timed in several runs" in said([*one, *other], "Several runs")[0]
+    assert not said(one, "Several runs")
+
+
+def test_two_clocks_that_disagree_are_doubted():
+    def with_events(factor):
+        records = timed({32: 0.01, None: 0.02})
+        for record in records:
+            events = tuple(seconds / factor for seconds in record.measurement.round_s)
+            measurement = msgspec.structs.replace(record.measurement, round_event_s=events)
+            yield msgspec.structs.replace(record, measurement=measurement)
+
+    assert "6 time records of an accelerator" in said(list(with_events(1.2)), "Two clocks")[0]
+    assert not said(list(with_events(1.01)), "Two clocks")
+
+
+def test_seeds_that_change_nothing_are_doubted():
+    cell = s.case(None)
+    same = [msgspec.structs.replace(s.curve_record(cell), case=cell.on(seed=seed)) for seed in range(3)]
+    assert "1 cell where every seed gave the very same curve" in said(same, "Same seeds")[0]
+
+
+def test_a_problem_edited_between_two_runs_is_not_compared_with_itself():
+    old = [msgspec.structs.replace(record, source="old") for record in timed({32: 0.01})]
+    later = s.environment(time="2027-01-01T00:00:00Z")
+    new = [msgspec.structs.replace(record, source="new", environment=later) for record in timed({256: 0.05})]
+    words = " ".join(verdict([*old, *new]).sentences)
+    assert "Only batch 256 was timed" in words
+    assert "3 records left out because newer code, a newer problem file" in words

@@ -22,7 +22,7 @@ def curve(problem: Problem | str, budget: Budget, **fields):
 
 
 def every_step(monkeypatch) -> None:
-    monkeypatch.setattr(convergence, "evaluation_steps", lambda n, batch, last: list(range(1, last + 1)))
+    monkeypatch.setattr(convergence, "evaluation_steps", lambda case, rows, budget: list(range(1, budget.max_steps + 1)))
 
 
 def predicted(x: torch.Tensor, y: torch.Tensor, start: torch.Tensor, lr: float, steps: int) -> list[float]:
@@ -83,16 +83,27 @@ def test_the_step_at_which_a_run_is_looked_at_depends_on_neither_clock_nor_losse
     assert runs[0].train_loss != runs[1].train_loss
 
 
-@pytest.mark.parametrize(("n", "batch", "last"), [(1438, 32, 2000), (1438, 1438, 2000), (1_000_000, 32, 2000), (5, 2, 50)])
-def test_evaluations_are_geometric_include_the_last_step_and_cost_two_percent_where_that_leaves_a_curve(n, batch, last):
-    steps = evaluation_steps(n, batch, last)
+@pytest.mark.parametrize(
+    ("n", "batch", "budget"),
+    [
+        (1438, 32, Budget(max_steps=2000, max_seconds=5)),
+        (1438, 1438, Budget(max_steps=2000, max_seconds=5)),
+        (1_000_000, 32, Budget(max_steps=625_000, max_seconds=5)),
+        (1_000_000, 1, Budget(max_steps=20_000_000, max_seconds=5)),
+        (100_000, 100_000, Budget(max_steps=2000, max_seconds=5)),
+        (5, 2, Budget(max_steps=50)),
+    ],
+)
+def test_evaluations_are_geometric_and_cost_two_percent_where_that_leaves_a_curve(n, batch, budget):
+    steps = evaluation_steps(Case(problem="a:b", n_samples=n, batch_size=batch), n, budget)
     assert steps == sorted(set(steps))
-    assert steps[0] == 1
-    assert steps[-1] == last
-    ratios = [b / a for a, b in itertools.pairwise(steps) if a > 20]
+    assert (steps[0], steps[-1]) == (1, budget.max_steps)
+    ratios = [b / a for a, b in itertools.pairwise(steps[:-1]) if a > 20]
     assert not ratios or max(ratios) < 2 * min(ratios)
-    cost = len(steps) * (256 + n) / (3 * (256 + batch) * last)
-    assert cost <= 0.02 or len(steps) <= convergence.FEWEST_POINTS or last <= len(steps)
+    step_s = 60e-6 * (1 + batch / 256)  # the seconds that the plan reckons with
+    ends = min(budget.max_steps, (budget.max_seconds or math.inf) / step_s)
+    made = sum(step <= ends for step in steps)
+    assert made * (256 + n) / (3 * (256 + batch)) <= 0.02 * ends or made <= convergence.FEWEST_POINTS + 1 or ends <= 100
 
 
 def test_samples_count_ragged_batches_as_what_they_are():
@@ -144,6 +155,17 @@ def test_divergence_needs_a_loss_that_is_not_finite_or_two_exploded_ones():
     assert divergence([1.0, 1e7, 2e7])
     assert divergence([1.0, math.inf])
     assert divergence([math.nan])
+
+
+def test_a_loss_that_is_negative_or_starts_at_nothing_has_not_exploded():
+    assert divergence([-2.0, -2.1, -2.2]) is None
+    assert divergence([0.0, 1e-9, 1e-9]) is None
+    assert divergence([-2.0, 3e6, 3e6])
+
+
+def test_a_run_ends_within_a_twentieth_of_its_seconds_however_far_its_next_evaluation_is():
+    found = curve("linear", Budget(max_steps=10**7, max_seconds=0.2), batch_size=10)
+    assert found["measuring_s"] - found["evaluation_s"] < 0.4
 
 
 def test_the_warm_up_leaves_model_and_random_order_untouched(monkeypatch):

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mbbench.case import Budget, Case, UsageError, grid
+from mbbench.axes import grid
+from mbbench.case import Budget, Case, UsageError
 from mbbench.measuring.jobs import Facts, Job, Place, default_curve_budget, interleaved, locate, make_jobs
 from mbbench.measuring.jobs import once_where_unavailable as once
 from mbbench.record import Kind

@@ -40,7 +40,7 @@ FULL = Record(
     kind="convergence",
     repeat=2,
     source="fedcba987654",
-    budget=Budget(target_loss=0.5, max_epochs=3, max_steps=100, max_seconds=1.5, max_bytes=2**40),
+    budget=Budget(target_loss=0.5, max_epochs=3, max_steps=100, max_seconds=1.5),
     case=Cell(
         problem="models/net.py:problem",
         n_samples=5,
@@ -81,7 +81,6 @@ FULL = Record(
             train_loss=(1e300, 2.5, None),
             heldout_loss=(None, None, None),
         ),
-        extra={"text": "새 기록", "whole": 1, "part": 0.5, "flag": True, "unknown": None},
     ),
     environment=ENVIRONMENT,
 )

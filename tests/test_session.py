@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from mbbench import api, store
-from mbbench.case import Budget, Case, Cell, UsageError, grid
+from mbbench.axes import grid
+from mbbench.case import Budget, Case, Cell, UsageError
 from mbbench.measuring import session
 from mbbench.measuring.jobs import Place, locate, make_jobs
 from mbbench.record import Record, encode
@@ -300,7 +301,9 @@ def test_throughput_times_time_is_samples_on_every_record(tmp_path):
             assert times.steps_per_round == times.epochs_per_round * record.case.steps_per_epoch
         else:
             assert times.samples_per_round == times.steps_per_round * size
-        start_s = statistics.median(times.epoch_start_s) * (times.samples_per_round / n if not times.epochs_per_round else 0)
+        start_s = statistics.median(times.epoch_start_s or (0.0,)) * (
+            times.samples_per_round / n if not times.epochs_per_round else 0
+        )
         for epoch_s, round_s in zip(times.epochs_s(n), times.round_s, strict=True):
             assert n / epoch_s * (round_s + start_s) == pytest.approx(times.samples_per_round, rel=1e-9)
         assert sum(times.round_s) <= times.measuring_s
@@ -381,20 +384,22 @@ api.execute(plan, lambda record, printed, done, jobs: print(done, flush=True))
 JOBS = 6
 
 
-def killed_at_a_random_moment(folder: Path) -> None:
-    """Start a run in `folder`, kill its parent after some lines and part of a cell, and see all its processes end."""
+def killed_at_a_random_moment(folder: Path) -> int:
+    """Kill a run's parent after some lines and part of a cell, see its processes end; return the records it told of."""
     generator = random.Random(folder.name)
     folder.mkdir()
     mark = uuid.uuid4().hex
     command = [sys.executable, "-c", RUN.format(plan=PLAN)]
     environ = os.environ | {"MBBENCH_TEST_MARK": mark}
     with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True) as parent:
-        for _ in range(generator.randrange(JOBS)):
-            assert parent.stdout.readline()
+        lines = [parent.stdout.readline() for _ in range(generator.randrange(JOBS))]
+        assert all(lines)
         time.sleep(generator.uniform(0.0, 0.2))  # the random moment
         parent.kill()
+        lines += parent.stdout.readlines()
     assert not psutil.wait_procs(marked(mark), timeout=15)[1]
     assert not marked(mark)
+    return sum(line != "planned\n" for line in lines)
 
 
 def marked(mark: str) -> list[psutil.Process]:
@@ -414,12 +419,13 @@ def test_a_run_killed_at_any_moment_loses_no_record_leaves_no_process_and_goes_o
 ):
     folders = [tmp_path / f"moment{number}" for number in range(moments)]
     with ThreadPoolExecutor(3) as threads:
-        list(threads.map(killed_at_a_random_moment, folders))
-    for folder in folders:
+        told = list(threads.map(killed_at_a_random_moment, folders))
+    for folder, finished in zip(folders, told, strict=True):
         monkeypatch.chdir(folder)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a last line may be cut off
             plan = api.plan("notebook", results=Path("results"), measure=["time"], **PLAN)
+            assert len(plan.kept) >= finished  # what was told of is on disk
             assert len(plan.kept) + len(plan.jobs) == JOBS
             api.execute(plan)
             records = store.load_records(folder / "results")

@@ -14,12 +14,15 @@ from mbbench.record import Measurement
 class Scripted:
     """A training whose every cost is known: time passes by `start_s` per epoch and by `row_s`, `step_s` per update.
 
+    Fetching a batch takes `fetch_s`, the very first update `cold_s` more.
     It stands for `Training` in the timing code, which only asks it to train and to start epochs.
     """
 
-    def __init__(self, n: int, batch: int, step_s: float, row_s: float, start_s: float) -> None:
+    def __init__(
+        self, n: int, batch: int, step_s: float, row_s: float, start_s: float, fetch_s: float = 0.0, cold_s: float = 0.0
+    ) -> None:
         self.case = Case(problem="a:b", n_samples=n, batch_size=batch)
-        self.step_s, self.row_s, self.start_s = step_s, row_s, start_s
+        self.step_s, self.row_s, self.start_s, self.fetch_s, self.cold_s = step_s, row_s, start_s, fetch_s, cold_s
         self.now = 0.0
         self.trained: list[int] = []
 
@@ -33,6 +36,7 @@ class Scripted:
     def epoch(self) -> Iterator[tuple[int, ...]]:
         self.now += self.start_s
         for begin in range(0, self.case.n_samples, self.case.samples_per_step):
+            self.now += self.fetch_s
             yield (min(self.case.samples_per_step, self.case.n_samples - begin),)
 
     def stream(self) -> Iterator[tuple[int, ...]]:
@@ -42,12 +46,12 @@ class Scripted:
     def train(self, updates: Iterator[tuple[int, ...]]) -> None:
         for (rows,) in updates:
             self.trained.append(rows)
-            self.now += self.step_s + rows * self.row_s
+            self.now += self.step_s + rows * self.row_s + (self.cold_s if len(self.trained) == 1 else 0.0)
 
     @property
     def true_epoch_s(self) -> float:
         case = self.case
-        return self.start_s + case.steps_per_epoch * self.step_s + case.n_samples * self.row_s
+        return self.start_s + case.steps_per_epoch * (self.step_s + self.fetch_s) + case.n_samples * self.row_s
 
 
 def measured(training: Scripted, seconds: float = 1.0) -> Measurement:
@@ -71,18 +75,38 @@ def test_epoch_time_is_what_an_epoch_takes(n, batch, step_s, row_s, start_s):
         assert epoch_s == pytest.approx(training.true_epoch_s, rel=1e-9)
 
 
+@pytest.mark.parametrize("seconds", [0.01, 0.3, 3.0])
+@pytest.mark.parametrize(("n", "batch"), [(600_000, 6000), (5000, 10), (64, 64), (90, 60)])
+def test_fetching_a_batch_is_counted_once_an_update_however_few_the_rounds(n, batch, seconds):
+    training = Scripted(n, batch, step_s=1e-3, row_s=0.0, start_s=0.02, fetch_s=0.04)
+    for epoch_s in measured(training, seconds).epochs_s(n):
+        assert epoch_s == pytest.approx(training.true_epoch_s, rel=1e-9)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.5, 1.0])
+def test_a_cold_first_update_decides_nothing(seconds):
+    cold, warm = (measured(Scripted(100_000, 10, 1e-4, 0.0, 0.0, cold_s=cold_s), seconds) for cold_s in (0.6, 0.0))
+    assert cold.steps_per_round == warm.steps_per_round
+    assert cold.warmup_steps == warm.warmup_steps
+    assert min(cold.round_s) >= timing.ROUND_S * 0.999
+
+
 def test_a_ragged_last_batch_outside_a_partial_round_costs_less_than_one_update_in_a_hundred():
     training = Scripted(20_001, 100, 5e-3, 0.0, 0.0)  # 200 full updates of 5 ms and one of a single row
     epoch_s = statistics.median(measured(training).epochs_s(20_001))
     assert epoch_s == pytest.approx(training.true_epoch_s, rel=1 / 200)
 
 
-def test_the_rows_of_a_round_are_exactly_those_that_were_trained():
-    for training in (Scripted(1000, 64, 1e-4, 1e-6, 5e-4), Scripted(100_000, 1, 1e-4, 1e-6, 5e-3)):
-        fields = timing.time_rounds(training, 1.0, lambda phase: None, training.clocks)
-        timed = training.trained[fields["warmup_steps"] :]
-        assert len(timed) == len(fields["round_s"]) * fields["steps_per_round"]
-        assert sum(timed) == len(fields["round_s"]) * fields["samples_per_round"]
+@pytest.mark.parametrize(("n", "batch"), [(1000, 64), (100_000, 1)])
+def test_the_rows_of_a_round_are_exactly_those_that_were_trained(n, batch):
+    training = Scripted(n, batch, 1e-4, 1e-6, 5e-4)
+    for plan in (Round(5, 5 * batch, 0), Round(2 * training.case.steps_per_epoch, 2 * n, 2)):
+        rounds = timing.round_updates(training, plan)
+        for _ in range(7):
+            updates = next(rounds)
+            training.trained.clear()
+            training.train(updates)
+            assert (len(training.trained), sum(training.trained)) == (plan.steps, plan.samples)
 
 
 def test_throughput_times_time_is_samples():

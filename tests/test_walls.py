@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "mbbench"
-GROUND = ("__init__", "case", "record", "store", "listing")
+GROUND = ("__init__", "axes", "case", "record", "store", "listing")
 HEAVY = ("torch", "pandas", "seaborn", "matplotlib", "scipy")
 
 

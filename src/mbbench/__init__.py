@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mbbench.api import run as run
+    from mbbench.axes import grid as grid
     from mbbench.case import Budget as Budget
     from mbbench.case import Case as Case
-    from mbbench.case import grid as grid
     from mbbench.measuring.problems import Problem as Problem
     from mbbench.reporting.analysis import curves as curves
     from mbbench.reporting.analysis import load as load
@@ -22,7 +22,7 @@ _HOME = {
     "Case": "mbbench.case",
     "Problem": "mbbench.measuring.problems",
     "curves": "mbbench.reporting.analysis",
-    "grid": "mbbench.case",
+    "grid": "mbbench.axes",
     "load": "mbbench.reporting.analysis",
     "run": "mbbench.api",
 }

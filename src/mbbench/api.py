@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from mbbench.case import FULL, Budget, Case, Cell, UsageError, check_name, grid
+from mbbench.axes import grid
+from mbbench.case import FULL, Budget, Case, Cell, UsageError, check_name
 from mbbench.measuring import jobs as job_lists
 from mbbench.measuring import session
 from mbbench.measuring.environment import physical_cores
@@ -26,7 +26,7 @@ KINDS: tuple[Kind, ...] = ("time", "convergence")
 DEFAULT_BATCH_SIZES: tuple[int | str, ...] = (32, 256, FULL)
 QUICK_S = 30.0
 SERVER_S = 5.0
-"""Starting the worker server: importing torch (2 to 3 s) and building an optimizer (2 s)."""
+"""Importing torch (2 to 3 s) and building an optimizer (2 s): by the worker server once, by a spawned worker each time."""
 
 PROCESS_S = 0.1
 """What a cell costs beside measuring and warming up: a forked process and its data."""
@@ -163,13 +163,14 @@ def plan(
     cells = grid(name, n_samples=sizes, batch_size=batch_size, options=options, **axes)
     make = functools.partial(job_lists.make_jobs, cells, place, kinds=kinds, repeats=repeats, seeds=seeds)
     if quick:
-        share_s = max(0.1, (QUICK_S - SERVER_S) / len(make()) - PROCESS_S)
+        every = make()
+        share_s = max(0.1, (QUICK_S - SERVER_S - sum(map(_start_s, every))) / len(every))
         # Half of a time pass is warm-up, which is never longer than the measuring.
-        jobs = make(seconds=share_s / 2, curve_budget=_curve_budget(max_steps, share_s))
+        jobs = make(seconds=share_s / 2, curve_budget=curve_budget(max_steps, share_s))
     else:
-        jobs = make(seconds=seconds, curve_budget=_curve_budget(max_steps, max_seconds))
+        jobs = make(seconds=seconds, curve_budget=curve_budget(max_steps, max_seconds))
     jobs = job_lists.once_where_unavailable(jobs, {name: facts})
-    done = {} if again or not write else session.finished(results)
+    done = {} if again else session.finished(results)
     begun = session.begin({name: facts}, results if write else None, timeout_s)
     todo = [job for job in jobs if begun.key(job) not in done]
     kept = tuple(done[begun.key(job)] for job in jobs if begun.key(job) in done)
@@ -204,7 +205,9 @@ def _named(problem: str | Problem) -> tuple[str, Place]:
     return "python:problem", Place("", cloudpickle.dumps(problem))
 
 
-def _curve_budget(max_steps: int | None, max_seconds: float | None) -> Callable[[Cell], Budget]:
+def curve_budget(max_steps: int | None, max_seconds: float | None) -> Callable[[Cell], Budget]:
+    """Return what gives each cell the budget of its loss curves: these limits, and the default for those that are None."""
+
     def budget(cell: Cell) -> Budget:
         default = job_lists.default_curve_budget(cell)
         return Budget(max_steps=max_steps or default.max_steps, max_seconds=max_seconds or default.max_seconds)
@@ -218,34 +221,14 @@ def expected_s(job: Job) -> float:
         return 0.0
     seconds = job.budget.max_seconds or 0.0
     warm_up_s = min(seconds, 0.3) if job.kind == "time" else 0.0
-    return PROCESS_S + seconds + warm_up_s
+    return _start_s(job) + seconds + warm_up_s
+
+
+def _start_s(job: Job) -> float:
+    return PROCESS_S if job.case.device == "cpu" and sys.platform == "linux" else SERVER_S
 
 
 def notebook_plans(results: Path) -> list[Plan]:
     """Return the timings that `mbbench notebook` takes: batch 2 with DataLoader, batch 2 with slices, full batch."""
     time_it = functools.partial(plan, "notebook", results=results, measure=["time"], threads=1)
     return [time_it(batch_size=2, loader=["dataloader", "slice"]), time_it(batch_size="full")]
-
-
-def bench_jobs(cell: Cell, settings: Mapping[str, Any], smoke: bool) -> list[Job]:
-    """Return the jobs of one bench test: the settings of its marker, or one step of one process for a smoke run."""
-    _, place = job_lists.locate(cell.problem, Path.cwd())
-    jobs = job_lists.make_jobs(
-        [cell],
-        place,
-        kinds=["time" if smoke else settings["kind"]],
-        repeats=1 if smoke else settings["repeats"],
-        seeds=settings["seeds"],
-        seconds=settings["seconds"],
-        curve_budget=_curve_budget(settings["max_steps"], settings["max_seconds"]),
-    )
-    return [msgspec.structs.replace(job, smoke=smoke) for job in jobs]
-
-
-def bench_session(jobs: list[Job], results: Path | None, timeout_s: float) -> tuple[session.Session, list[Job]]:
-    """Look at the problems and devices of a bench run; return the session and its jobs in order."""
-    devices = sorted({job.case.device for job in jobs})
-    places = {job.case.problem: job.place for job in jobs}
-    facts = {name: session.describe(name, place, devices, timeout_s) for name, place in places.items()}
-    begun = session.begin(facts, results, timeout_s)
-    return begun, job_lists.interleaved(job_lists.once_where_unavailable(jobs, facts), begun.run_id)

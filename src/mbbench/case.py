@@ -1,4 +1,4 @@
-"""Say what is to be measured: one cell of the grid, the limits it runs under, and the grid itself.
+"""Say what is to be measured: one cell of the grid, and the limits it runs under.
 
 A `Cell` is what somebody asked for; a `Case` is a cell that can be run. They differ in one check only: a cell may ask
 for a batch larger than its data set (a grid over several n does), and then ends in the results as `not_applicable`.
@@ -6,10 +6,9 @@ Everything else is checked here, where the value is made, and trusted afterwards
 """
 
 import difflib
-import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Self
 
@@ -131,7 +130,7 @@ class Case(Cell, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Check every field; raise UsageError with what came, what was expected and what to do."""
-        _check(self)
+        check_cell(self)
         if not self.applicable:
             raise UsageError(
                 f"batch_size is {self.batch_size}, but the data set has {self.n_samples} samples: "
@@ -151,14 +150,12 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         max_epochs: in passes over the data.
         max_steps: in parameter updates.
         max_seconds: of training, evaluations not counted.
-        max_bytes: of memory.
     """
 
     target_loss: float | None = None
     max_epochs: int | None = None
     max_steps: int | None = None
     max_seconds: float | None = None
-    max_bytes: int | None = None
 
     def __post_init__(self) -> None:
         """Check that there is a limit and that each can be met."""
@@ -166,7 +163,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         if all(limit is None for limit in limits.values()):
             raise UsageError(f"a budget without a limit never ends: give one of {', '.join(limits)}")
         for name, limit in limits.items():
-            if limit is not None and name in ("max_epochs", "max_steps", "max_bytes") and type(limit) is not int:
+            if limit is not None and name in ("max_epochs", "max_steps") and type(limit) is not int:
                 raise UsageError(f"{name} is {limit!r}, a {type(limit).__name__}: expected a whole number")
             if limit is not None and not math.isfinite(limit):
                 raise UsageError(f"{name} is {limit}: a limit is a finite number")
@@ -193,7 +190,8 @@ def check_problem(problem: str) -> None:
         )
 
 
-def _check(cell: Cell) -> None:
+def check_cell(cell: Cell) -> None:
+    """Check every field but whether there are enough rows; raise UsageError with what came and what was expected."""
     check_problem(cell.problem)
     place = cell.problem.rpartition(":")[0]
     if PurePosixPath(place).is_absolute() or PureWindowsPath(place).is_absolute():
@@ -237,78 +235,3 @@ def _check_batch(cell: Cell) -> None:
             f"batch_size {cell.batch_size} is not a multiple of micro_batch {cell.micro_batch}: "
             f"use {cell.batch_size // cell.micro_batch * cell.micro_batch} or a divisor as micro_batch"
         )
-
-
-def batch_size(text: str | int | None) -> int | None:
-    """Read a batch size: a whole number, or "full" (None) for all rows; raise UsageError on anything else."""
-    if text is None or text == FULL:
-        return None
-    try:
-        if isinstance(text, str | int):
-            return int(text)
-    except ValueError:
-        pass
-    raise UsageError(f'batch_size is {text!r}: expected a whole number from 1 up, or "full"')
-
-
-def grid(
-    problem: str | Iterable[str],
-    *,
-    n_samples: int | Iterable[int],
-    batch_size: int | str | Iterable[int | str | None] | None = None,
-    options: Mapping[str, str] | None = None,
-    **axes: Any,
-) -> list[Cell]:
-    """Return every combination of the axes as cells, in the order of the axes.
-
-    Args:
-        problem: one name, or several.
-        n_samples: one number of rows, or several.
-        batch_size: one batch size or several; "full" or None is the full batch.
-        options: option values, the same in every cell.
-        axes: any other field of `Cell`, one value or several.
-
-    Returns:
-        A `Case` where it can be run; a plain `Cell` (not `applicable`) where the batch is larger than the data set.
-        A batch size equal to n_samples is the full batch, and becomes it, so that no cell is measured twice.
-
-    Raises:
-        UsageError: a value is not valid, an axis is unknown or empty, or no cell is left that can be run.
-    """
-    names = Cell.__struct_fields__
-    for axis in axes:
-        check_name("axis", axis, names)
-    chosen = tuple(sorted((k, v) for k, v in (options or {}).items() if v != OPTIONS.get(k, (None,))[0]))
-    values = {"problem": _several(problem), "n_samples": _several(n_samples)}
-    values["batch_size"] = [_batch_size(size) for size in _several(batch_size)]
-    values |= {axis: _several(value) for axis, value in axes.items()}
-    for axis, several in values.items():
-        if not several:
-            raise UsageError(f"axis {axis} is empty: give at least one value")
-    cells = [_cell(dict(zip(values, row, strict=True)), chosen) for row in itertools.product(*values.values())]
-    cells = list(dict.fromkeys(cells))
-    if not any(cell.applicable for cell in cells):
-        smallest = min(cell.samples_per_step for cell in cells)
-        most = max(cell.n_samples for cell in cells)
-        raise UsageError(
-            f"batch_size is {smallest}, but the data set has {most} samples: "
-            f'use {most} or fewer, or "full" (no cell of the grid can be run)'
-        )
-    return cells
-
-
-_batch_size = batch_size  # grid has a parameter of that name
-
-
-def _several(value: Any) -> list[Any]:
-    one = value is None or isinstance(value, str | bytes) or not isinstance(value, Iterable)
-    # numpy's numbers are not Python's, and JSON knows only those
-    return [each.item() if hasattr(each, "item") else each for each in ([value] if one else value)]
-
-
-def _cell(fields: dict[str, Any], options: tuple[tuple[str, str], ...]) -> Cell:
-    if fields["batch_size"] == fields["n_samples"]:
-        fields["batch_size"] = None
-    cell = Cell(**fields, options=options)
-    _check(cell)
-    return Case(**fields, options=options) if cell.applicable else cell

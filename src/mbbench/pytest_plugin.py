@@ -128,6 +128,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     folder = bench.path.parent
     terminalreporter.section("mbbench")
     terminalreporter.write_line(f"{bench.count} records in {bench.path}")
+    for doubt in _doubts(bench):
+        terminalreporter.write_line(f"to be careful about: {doubt}")
     terminalreporter.write_line(f"the report: mbbench report {folder} -o reports/index.html")
 
 
@@ -142,6 +144,7 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], lis
 
 
 def _present(item: pytest.Item, benchmark: Any) -> list[Record]:
+    from mbbench import suite
     from mbbench.record import FAULTS
 
     bench = item.config.stash[BENCH]
@@ -152,13 +155,13 @@ def _present(item: pytest.Item, benchmark: Any) -> list[Record]:
     if faults:
         pytest.fail(f"{faults[0].status}: {faults[0].message}", pytrace=False)
     unit = _settings(item)["unit"]
-    seconds = [value for record in records for value in _rounds(record, unit)]
+    seconds = [value for record in records for value in suite.rounds_s(record, unit)]
     if not seconds and not (bench.smoke and records[0].measurement.status == "ok"):
         first = records[0].measurement
         pytest.skip(f"{first.status}: {first.message}")
     clock = item.get_closest_marker("benchmark").kwargs["timer"]  # type: ignore[union-attr]
     clock.load(seconds)
-    benchmark.extra_info["mbbench"] = _extra(records, unit)
+    benchmark.extra_info["mbbench"] = suite.extra_info(records, unit)
     benchmark.pedantic(clock.tick, rounds=max(1, len(seconds)))
     return records
 
@@ -168,19 +171,9 @@ def _is_measured(item: pytest.Item) -> bool:
 
 
 def _settings(item: pytest.Item) -> dict[str, Any]:
-    """Return the marker's settings; the one nearest to the test wins, value by value."""
-    from mbbench.case import check_name
+    from mbbench import suite
 
-    settings: dict[str, Any] = {"kind": "time", "repeats": 3, "seeds": 3, "seconds": 0.5, "max_steps": None}
-    settings |= {"max_seconds": None, "unit": None}
-    for marker in reversed(list(item.iter_markers("mbbench"))):
-        for name in marker.kwargs:
-            check_name("setting of the marker mbbench", name, settings)
-        settings |= marker.kwargs
-    check_name("kind of the marker mbbench", settings["kind"], ("time", "convergence"))
-    check_name("unit of the marker mbbench", settings["unit"] or "run", ("epoch", "step", "run"))
-    settings["unit"] = settings["unit"] or ("epoch" if settings["kind"] == "time" else "run")
-    return settings
+    return suite.settings(marker.kwargs for marker in item.iter_markers("mbbench"))
 
 
 def _cell(item: pytest.Item) -> Cell | None:
@@ -191,7 +184,8 @@ def _cell(item: pytest.Item) -> Cell | None:
 
 
 def _measure(config: pytest.Config, items: list[pytest.Item], bench: Bench) -> None:
-    from mbbench import api
+    from mbbench import suite
+    from mbbench.api import expected_s
     from mbbench.case import UsageError
     from mbbench.measuring.session import execute
 
@@ -201,15 +195,15 @@ def _measure(config: pytest.Config, items: list[pytest.Item], bench: Bench) -> N
         for item in items:
             cell = _cell(item)
             if cell is not None:
-                for job in api.bench_jobs(cell, _settings(item), smoke=bench.smoke):
+                for job in suite.bench_jobs(cell, _settings(item), smoke=bench.smoke):
                     jobs.setdefault(job, []).append(item.nodeid)
         if not jobs:
             return
-        session, order = api.bench_session(list(jobs), results, config.getoption("mb_timeout"))
+        session, order = suite.bench_session(list(jobs), results, config.getoption("mb_timeout"))
     except UsageError as error:
         raise pytest.UsageError(f"mbbench: {error}") from None
     bench.path = session.path
-    show = _progress(config, len(order), sum(map(api.expected_s, order)))
+    show = _progress(config, len(order), sum(map(expected_s, order)))
     pending = iter(order)
 
     def on_record(record: Record, printed: str) -> None:
@@ -219,6 +213,14 @@ def _measure(config: pytest.Config, items: list[pytest.Item], bench: Bench) -> N
         show(record, printed)
 
     execute(session, order, on_record)
+
+
+def _doubts(bench: Bench) -> list[str]:
+    """Return what the report would doubt of these records: how wide the intervals came out, what was disturbed."""
+    from mbbench.reporting import advice
+
+    records = {id(record): record for several in bench.records.values() for record in several}
+    return [str(doubt) for doubt in advice.verdict(records.values()).doubts]
 
 
 def _progress(config: pytest.Config, total: int, expected_s: float) -> Callable[[Record, str], None]:
@@ -246,27 +248,3 @@ def _progress(config: pytest.Config, total: int, expected_s: float) -> Callable[
             reporter.write_line("")
 
     return show
-
-
-def _rounds(record: Record, unit: str) -> tuple[float, ...]:
-    measurement = record.measurement
-    if unit == "epoch":
-        return measurement.epochs_s(record.case.n_samples)
-    if unit == "step":
-        return measurement.steps_s()
-    return (measurement.curve.train_s[-1],) if measurement.curve and measurement.status == "ok" else ()
-
-
-def _extra(records: list[Record], unit: str) -> dict[str, Any]:
-    import statistics
-
-    epochs = [value for record in records for value in record.measurement.epochs_s(record.case.n_samples)]
-    curves = [record.measurement.curve for record in records if record.measurement.curve]
-    case = records[0].case
-    return {
-        "case": str(case),
-        "unit": f"one {unit}",
-        "statuses": [record.measurement.status for record in records],
-        "samples_per_s": case.n_samples / statistics.median(epochs) if epochs else None,
-        "train_loss": [curve.train_loss[-1] for curve in curves],
-    }

@@ -78,14 +78,14 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         steps_per_round: updates in one round.
         samples_per_round: rows in one round.
         epochs_per_round: epochs started inside one round's clock.
-        epoch_start_s: what starting an epoch adds (shuffle, iterator), one value a start.
+        epoch_start_s: what starting an epoch adds (shuffle, iterator), one value a start; none where an epoch has fewer
+            than three updates, whose steps then include it.
         warmup_s: seconds of warm-up before the first clock.
         warmup_steps: updates of warm-up.
         cell_s: wall seconds of the cell as its parent saw it, everything included.
         measuring_s: wall seconds between the end of the warm-up and the last clock.
         evaluation_s: seconds of evaluation in a convergence pass (outside train_s).
         curve: the loss curve of a convergence pass.
-        extra: anything else worth keeping, by name.
     """
 
     status: Status
@@ -105,7 +105,6 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     measuring_s: float | None = None
     evaluation_s: float | None = None
     curve: Curve | None = None
-    extra: dict[str, str | int | float | bool | None] = {}
 
     def epochs_s(self, n_samples: int) -> tuple[float, ...]:
         """Return the seconds of one epoch of `n_samples` rows, once per round.
@@ -123,11 +122,15 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(start + seconds * n_samples / self.samples_per_round for seconds in self.round_s)
 
     def steps_s(self) -> tuple[float, ...]:
-        """Return the seconds of one step, the epoch starts inside a round taken out, once per round."""
+        """Return the seconds of one step, the epoch starts inside a round taken out, once per round.
+
+        Empty where that is not known: noise can make the starts, which are timed apart, longer than a round of tiny epochs.
+        """
         if self.epochs_per_round is None or self.steps_per_round is None:
             return ()
-        inside = self.epochs_per_round * statistics.median(self.epoch_start_s) if self.epochs_per_round else 0.0
-        return tuple((seconds - inside) / self.steps_per_round for seconds in self.round_s)
+        inside = self.epochs_per_round * statistics.median(self.epoch_start_s or (0.0,))
+        steps = tuple((seconds - inside) / self.steps_per_round for seconds in self.round_s)
+        return steps if all(step > 0 for step in steps) else ()
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,38 +9,58 @@ import copy
 import gc
 import itertools
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from mbbench.case import Budget
+from mbbench.case import Budget, Cell
 from mbbench.measuring import devices
 from mbbench.measuring.batches import epochs
 from mbbench.measuring.training import OPTIMIZERS, Training, mean_loss, train
 from mbbench.record import Curve, Phase
 
 EVALUATION_SHARE = 0.02
-"""Of the training time, for evaluations."""
-FEWEST_POINTS = 12
+"""Of the training time, for evaluations, unless that leaves fewer than FEWEST_POINTS."""
+FEWEST_POINTS = 10
 MOST_POINTS = 100
-STEP_OVERHEAD_ROWS = 256
-"""What a step costs beside its rows, in rows: 60 us, and 0.2 us a row (linear, d = 32, one thread)."""
+STEP_S, STEP_OVERHEAD_ROWS = 60e-6, 256
+"""What a step costs beside its rows, in seconds and in rows (linear, d = 32, one thread): for planning, by arithmetic."""
+CHECKS = 20
+"""How often, at least, a run looks at its clock before its seconds are over."""
 EXPLODED = 1e6
 
 
-def evaluation_steps(n_samples: int, samples_per_step: int, last: int) -> list[int]:
-    """Return the steps after which a run of `last` steps is evaluated: geometric from 1, rounded, the last one included.
+def evaluation_steps(case: Cell, rows: int, budget: Budget) -> list[int]:
+    """Return the steps after which a run is evaluated: geometric from 1, rounded, the budget's last step included.
 
     Their number keeps evaluations near `EVALUATION_SHARE` of the training time, by arithmetic and not by the clock: an
     evaluation is one forward pass over all rows, a step forward and backward (three times as much) over its own.
+
+    Args:
+        case: what is trained.
+        rows: of an evaluation, training and held-out.
+        budget: a limit of seconds counts as the steps that would fit at `STEP_S` and more each.
     """
-    evaluation = (STEP_OVERHEAD_ROWS + n_samples) / (3 * (STEP_OVERHEAD_ROWS + samples_per_step))
-    points = min(MOST_POINTS, max(FEWEST_POINTS, int(EVALUATION_SHARE * last / evaluation)))
+    last = last_step(budget, case.steps_per_epoch)
+    fit = last if budget.max_seconds is None else max(1, int(budget.max_seconds / _step_s(case)))
+    evaluation = (STEP_OVERHEAD_ROWS + rows) / (3 * (STEP_OVERHEAD_ROWS + case.samples_per_step))
+    end = min(last, fit)
+    points = min(MOST_POINTS, max(FEWEST_POINTS, int(EVALUATION_SHARE * end / evaluation)))
     if last <= points:
         return list(range(1, last + 1))
-    return sorted({round(last ** (k / (points - 1))) for k in range(points)})
+    ratio = end ** (1 / (points - 1))
+    steps, position = set(), 1.0
+    while round(position) < last:
+        steps.add(round(position))
+        position *= ratio
+    return [*sorted(steps), last]
+
+
+def _step_s(case: Cell) -> float:
+    return STEP_S * (1 + case.samples_per_step / STEP_OVERHEAD_ROWS)
 
 
 def last_step(budget: Budget, steps_per_epoch: int) -> int:
@@ -55,7 +75,7 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
     """Train under `budget` and return the fields of a Measurement: status, curve, seconds of evaluation.
 
     Status "ok": the steps or epochs of the budget are done, or its target is reached, or there is no such limit;
-    "budget_exhausted": its seconds ended the run before; "diverged": see above, the curve goes up to there.
+    "budget_exhausted": its seconds ended the run before, the curve ends at the last fixed step; "diverged": see above.
     """
     gc.collect()
     gc.freeze()
@@ -68,24 +88,28 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
     stream, done, train_s, evaluation_s = training.stream(), 0, 0.0, 0.0
     points: list[tuple[int, float, float, float | None]] = []
     status, message = "ok", None
-    last = last_step(budget, case.steps_per_epoch)
-    for step in [0, *evaluation_steps(case.n_samples, case.samples_per_step, last)]:
-        train_0 = time.perf_counter()
-        training.train(itertools.islice(stream, step - done))
-        synchronise()
+    rows = case.n_samples + (0 if training.heldout is None else len(training.heldout[0]))
+    most_s = math.inf if budget.max_seconds is None else budget.max_seconds
+    chunk = max(1, int(most_s / CHECKS / _step_s(case))) if budget.max_seconds else sys.maxsize
+    for step in [0, *evaluation_steps(case, rows, budget)]:
+        while done < step and train_s < most_s:
+            count = min(chunk, step - done)
+            train_0 = time.perf_counter()
+            training.train(itertools.islice(stream, count))
+            synchronise()
+            train_s, done = train_s + time.perf_counter() - train_0, done + count
+        if done < step:
+            message = f"{most_s:g} s of training ended it after {done} steps"
+            status = "budget_exhausted" if budget.max_steps or budget.max_epochs else "ok"
+            break
         evaluation_0 = time.perf_counter()
-        train_s, done = train_s + evaluation_0 - train_0, step
         losses = _losses(training)
         evaluation_s += time.perf_counter() - evaluation_0
-        points.append((step, train_s if step else 0.0, *losses))
+        points.append((step, train_s, *losses))
         if reason := divergence([point[2] for point in points]):
             status, message = "diverged", f"{reason} after {step} steps at lr {training.lr:g}"
             break
         if budget.target_loss is not None and losses[0] <= budget.target_loss:
-            break
-        if budget.max_seconds is not None and train_s >= budget.max_seconds and step < last:
-            message = f"{budget.max_seconds:g} s of training ended it after {step} steps"
-            status = "budget_exhausted" if budget.max_steps or budget.max_epochs else "ok"
             break
     return {
         "status": status,
@@ -100,7 +124,8 @@ def divergence(losses: list[float]) -> str | None:
     """Say why these training losses, in order, count as diverged, or return None."""
     if not math.isfinite(losses[-1]):
         return "the training loss was not finite"
-    if len(losses) > 2 and min(losses[-2:]) > EXPLODED * losses[0]:
+    # A loss may be negative (a log-likelihood of a density) or start at 0, which is no measure for anything.
+    if len(losses) > 2 and min(losses[-2:]) > EXPLODED * abs(losses[0]) > 0:
         return f"the training loss was twice above {EXPLODED:g} times the first"
     return None
 

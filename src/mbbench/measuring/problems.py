@@ -146,7 +146,7 @@ def resolve(name: str, location: str | None = None) -> tuple[Problem, str]:
         location: where the file is, if the name (which goes into records) does not say it.
 
     Returns:
-        The problem, and a hash of the file that defines it.
+        The problem, and a hash of the file that defines it and of the modules beside it that it imports.
 
     Raises:
         UsageError: there is no such problem, or it is not one.
@@ -155,7 +155,7 @@ def resolve(name: str, location: str | None = None) -> tuple[Problem, str]:
         check_problem(name)
         from mbbench.measuring import builtin  # here, since it imports Problem from this module
 
-        return builtin.make(name), _source(builtin.__file__)
+        return builtin.make(name), digest(Path(builtin.__file__).read_bytes())
     check_problem(name)
     target, attribute = (location or name).rsplit(":", 1)
     module = _load_file(Path(target)) if target.endswith(".py") else _load_module(target)
@@ -166,7 +166,8 @@ def resolve(name: str, location: str | None = None) -> tuple[Problem, str]:
         found = found()
     if not isinstance(found, Problem):
         raise UsageError(f"{name} is a {type(found).__name__}: expected a mbbench.Problem or a function that returns one")
-    return found, _source(module.__file__)
+    folder = Path(module.__file__ or ".").parent
+    return found, source_of(folder, module.__file__)
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -193,8 +194,14 @@ def _load_module(name: str) -> ModuleType:
         raise
 
 
-def _source(file: str | None) -> str:
-    return digest(Path(file).read_bytes()) if file else "unknown"
+def source_of(folder: Path, *files: str | None) -> str:
+    """Return a hash of these files and of every module imported from inside `folder`, installed packages left out."""
+    inside = {Path(file).resolve() for file in files if file}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).resolve().is_relative_to(folder.resolve()) and "site-packages" not in file:
+            inside.add(Path(file).resolve())
+    return digest(b"".join(path.read_bytes() for path in sorted(inside) if path.is_file()))
 
 
 def _pair(data: object) -> Pair:

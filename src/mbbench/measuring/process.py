@@ -78,7 +78,7 @@ def call(function: str, message: bytes, *, device: str, timeout_s: float) -> tup
                     return bytes(content), _tail(log)
                 phase = content
             return Failure("timeout", phase, f"no answer within {timeout_s:g} s, in phase {phase}"), _tail(log)
-        except EOFError:
+        except (EOFError, OSError):  # OSError: it died in the middle of its answer
             process.join(1)
             return _death(process.exitcode, phase), _tail(log)
         finally:

@@ -76,10 +76,7 @@ def begin(facts: dict[str, Facts], results: Path | None, timeout_s: float = TIME
 
 def finished(results: Path) -> dict[tuple[str, ...], Record]:
     """Return the records in a folder that need not be measured again, by their key; none with a fault is among them."""
-    if not results.exists() or not any(results.rglob("*.jsonl")):
-        return {}
-    found = [path for path in results.rglob("*.jsonl") if path.stat().st_size]
-    records = store.load_records(found) if found else []
+    records = [done for path in sorted(results.rglob("*.jsonl")) for done in store.load_file(path)]
     return {done.key: done for done in records if done.measurement.status not in record.FAULTS}
 
 
@@ -88,12 +85,12 @@ def execute(session: Session, jobs: Iterable[Job], on_record: OnRecord = lambda 
     records = []
     try:
         for job in jobs:
-            measurement, printed = _measure(session, job)
+            source, measurement, printed = _measure(session, job)
             done = Record(
                 run_id=session.run_id,
                 kind=job.kind,
                 repeat=job.repeat,
-                source=session.facts[job.case.problem].source,
+                source=source,
                 budget=job.budget,
                 case=job.case,
                 measurement=measurement,
@@ -109,20 +106,23 @@ def execute(session: Session, jobs: Iterable[Job], on_record: OnRecord = lambda 
     return records
 
 
-def _measure(session: Session, job: Job) -> tuple[Measurement, str]:
+def _measure(session: Session, job: Job) -> tuple[str, Measurement, str]:
+    """Return the hash of the problem that was measured, what came out, and what a worker printed that came to a fault."""
     case, facts = job.case, session.facts[job.case.problem]
     if facts.error is not None:
-        return Measurement(status="error", phase="start", message=record.scrub(facts.error)), ""
+        return facts.source, Measurement(status="error", phase="start", message=record.scrub(facts.error)), ""
     if not isinstance(case, Case):
         message = f"batch_size is {case.batch_size}, but the data set has {case.n_samples} samples"
-        return Measurement(status="not_applicable", message=message), ""
+        return facts.source, Measurement(status="not_applicable", message=message), ""
     if reason := facts.unavailable.get(case.device):
-        return Measurement(status="unavailable", phase="start", message=reason), ""
+        return facts.source, Measurement(status="unavailable", phase="start", message=reason), ""
     began = time.perf_counter()
     answer, printed = process.call("measure", msgspec.msgpack.encode(job), device=case.device, timeout_s=session.timeout_s)
     cell_s = time.perf_counter() - began
     if isinstance(answer, process.Failure):
         failed = Measurement(status=answer.status, phase=answer.phase, message=answer.message, cell_s=cell_s)
-        return failed, printed
-    measurement = msgspec.msgpack.decode(answer, type=Measurement)
-    return msgspec.structs.replace(measurement, cell_s=cell_s), printed if measurement.status in record.FAULTS else ""
+        return facts.source, failed, printed
+    # The worker's hash and not the plan's: the file may have been edited since.
+    source, measurement = msgspec.msgpack.decode(answer, type=tuple[str, Measurement])
+    measurement = msgspec.structs.replace(measurement, cell_s=cell_s)
+    return source or facts.source, measurement, printed if measurement.status in record.FAULTS else ""

@@ -77,7 +77,7 @@ def time_rounds(
     on_phase("warm-up")
     starts: list[float] = []
     if smoke:
-        plan, warm = Round(1, training.case.samples_per_step, 0), {"warmup_s": 0.0, "warmup_steps": 0}
+        plan, warm = Round(1, training.case.samples_per_step, 1), {"warmup_s": 0.0, "warmup_steps": 0}
     else:
         plan, warm = warm_up(training, seconds, synchronise, clocks)
         starts = epoch_starts(training, seconds * STARTS_SHARE, synchronise, clocks)
@@ -137,13 +137,14 @@ def round_updates(training: Training, plan: Round) -> Iterator[Iterator[Update]]
         stream = training.stream()
         while True:
             yield itertools.islice(stream, plan.steps)
-    rounds_per_epoch = training.case.n_samples // training.case.samples_per_step // plan.steps
+    rounds_per_epoch = (training.case.n_samples // training.case.samples_per_step - 1) // plan.steps
     while True:
         epoch = training.epoch()
-        first = next(epoch)  # a start's own cost (shuffle, iterator) falls due here, before the clock
-        for number in range(rounds_per_epoch):
-            rest = itertools.islice(epoch, plan.steps - (number == 0))
-            yield itertools.chain((first,), rest) if number == 0 else rest
+        # A start's own cost (shuffle, iterator) falls due with the first update, which is made outside the clock: every
+        # timed update then fetches its own batch, no more and no less.
+        training.train(itertools.islice(epoch, 1))
+        for _ in range(rounds_per_epoch):
+            yield itertools.islice(epoch, plan.steps)
 
 
 def warm_up(
@@ -151,40 +152,41 @@ def warm_up(
 ) -> tuple[Round, dict[str, Any]]:
     """Train until caches, allocators and clock rates have settled; return what a round is to be, and what was done.
 
-    The warm-up is `WARMUP_ROUNDS` rounds and `WARMUP_S` long, but no longer than the measuring itself: a long round, or a
-    quick look at a tiny cell, gets less, and `warmup_s` and `warmup_steps` of the record say how much.
+    After the first update the warm-up is `WARMUP_ROUNDS` rounds and `WARMUP_S` long, but no longer than the measuring
+    itself: a long round, or a quick look at a tiny cell, gets less, and `warmup_s` and `warmup_steps` of the record say it.
     """
     case, stream, began = training.case, training.stream(), clocks.wall()
-    count, steps = 1, 0
+    training.train(itertools.islice(stream, 1))  # the first loads kernels and tells of no other
+    synchronise()
+    warm, count, steps = clocks.wall(), 1, 1
     while True:
         chunk_0 = clocks.wall()
         training.train(itertools.islice(stream, count))
         synchronise()
         now = clocks.wall()
-        chunk_s, steps, spent_s = now - chunk_0, steps + count, now - began
-        plan = plan_round(case.n_samples, case.samples_per_step, chunk_s / count, seconds)
-        if spent_s >= seconds or (spent_s >= WARMUP_S and steps >= WARMUP_ROUNDS * plan.steps):
-            return plan, {"warmup_s": spent_s, "warmup_steps": steps}
+        chunk_s, steps = now - chunk_0, steps + count
         if chunk_s < ROUND_S:
             count *= 2
+            continue
+        plan = plan_round(case.n_samples, case.samples_per_step, chunk_s / count, seconds)
+        if now - warm >= min(seconds, WARMUP_S) and (steps >= WARMUP_ROUNDS * plan.steps or now - warm >= seconds):
+            return plan, {"warmup_s": now - began, "warmup_steps": steps}
 
 
 def epoch_starts(training: Training, seconds: float, synchronise: Callable[[], None], clocks: Clocks) -> list[float]:
     """Start epochs and return what each start adds: iterator and first batch, less an ordinary batch.
 
-    An epoch of fewer than three updates has no ordinary batch to take off (its second may be ragged): there only making
-    the iterator is counted as the start, and the rest stays with the step. One start at least, then more for `seconds`,
-    `MOST_STARTS` at most.
+    An epoch of fewer than three updates has no ordinary batch to take off (its second may be ragged): there nothing is
+    returned, and the start stays with the step. Otherwise one start at least, then more for `seconds`, up to `MOST_STARTS`.
     """
     took: list[float] = []
+    if training.case.steps_per_epoch < 3:
+        return took
     began = clocks.wall()
     while not took or (len(took) < MOST_STARTS and clocks.wall() - began < seconds):
         synchronise()
         start_0 = clocks.wall()
         epoch = training.epoch()
-        if training.case.steps_per_epoch < 3:
-            took.append(clocks.wall() - start_0)
-            continue
         _assemble(epoch)
         synchronise()
         ordinary_0 = clocks.wall()

@@ -19,7 +19,7 @@ import torch
 from mbbench.case import UsageError
 from mbbench.measuring import convergence, devices, environment, timing
 from mbbench.measuring.jobs import Facts, Job, Place
-from mbbench.measuring.problems import Problem, resolve
+from mbbench.measuring.problems import Problem, resolve, source_of
 from mbbench.measuring.training import prepare
 from mbbench.record import Measurement, Phase, Status, digest, scrub
 
@@ -27,9 +27,10 @@ OnPhase = Callable[[Phase], None]
 
 
 def measure(message: bytes, on_phase: OnPhase) -> bytes:
-    """Run the job that is encoded in `message`, return its Measurement encoded."""
+    """Run the job that is encoded in `message`; return the hash of its problem and its Measurement, encoded."""
     job = msgspec.msgpack.decode(message, type=Job)
     phases: list[Phase] = ["start"]
+    source = ""
 
     def enter(phase: Phase) -> None:
         phases.append(phase)
@@ -38,7 +39,7 @@ def measure(message: bytes, on_phase: OnPhase) -> bytes:
     try:
         torch.set_num_threads(job.case.threads)
         torch.manual_seed(0)  # a module that is made as its file is imported starts alike for every seed
-        problem, _ = _problem(job.case.problem, job.place)
+        problem, source = _problem(job.case.problem, job.place)
         for seeded in (torch.manual_seed, random.seed, numpy.random.seed):
             seeded(job.case.seed)
         training = prepare(job.case, problem, enter)
@@ -52,7 +53,7 @@ def measure(message: bytes, on_phase: OnPhase) -> bytes:
         result = Measurement(phase="train", lr=training.lr, **({"status": "ok"} | fields))
     except Exception as error:
         result = Measurement(status=_status(error), phase=phases[-1], message=explain(error))
-    return msgspec.msgpack.encode(result)
+    return msgspec.msgpack.encode((source, result))
 
 
 def describe(message: bytes, on_phase: OnPhase) -> bytes:
@@ -100,4 +101,4 @@ def _problem(name: str, place: Place) -> tuple[Problem, str]:
     problem = cloudpickle.loads(place.pickled)
     if not isinstance(problem, Problem):
         raise UsageError(f"{name} is a {type(problem).__name__}: expected a mbbench.Problem")
-    return problem, digest(place.pickled)
+    return problem, digest(place.pickled + source_of(Path.cwd()).encode())

@@ -110,7 +110,8 @@ def _overall(found: list[Setting], answers: tuple[Answer, ...]) -> str:
     parts = [f"{word} {winners[key]}" for key, word in words.items() if winners[key]]  # type: ignore[index]
     first = f"{len(timed)} settings were timed, none with both full batch and a mini-batch."
     if parts:
-        first = f"Fastest epoch: {readable.listed(parts)} of {readable.plural(len(timed), 'setting')}."
+        both = readable.plural(winners.total() - winners[None], "setting")
+        first = f"Fastest epoch: {readable.listed(parts)} of {both} with full batch and mini-batches."
     costs = [cost for setting in timed if (cost := speed.worst_loader(setting))]
     if not costs:
         return first

@@ -74,16 +74,18 @@ def curve_table(records: Iterable[Record]) -> pd.DataFrame:
 def latest(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
     """Return the records that may stand in one report, and sentences on those that were left out.
 
-    Kept: records of the machine that measured last; per cell (all its seeds) and pass, those of the newest code, problem
-    source and budget; and of several that measured the same, the newest.
+    Kept: records of the machine that measured last; per problem, those of its newest source; per cell (all its seeds) and
+    pass, those of the newest code and budget; and of several that measured the same, the newest.
     """
     ordered = sorted(records, key=lambda record: record.environment.time)
     if not ordered:
         return [], []
     machine = ordered[-1].environment.fingerprint
     here = [record for record in ordered if record.environment.fingerprint == machine]
-    newest = {_pooled_by(record): _state(record) for record in here}  # later ones overwrite earlier ones
-    current = [record for record in here if _state(record) == newest[_pooled_by(record)]]
+    sources = {record.case.problem: record.source for record in here}  # later ones overwrite earlier ones
+    alike = [record for record in here if record.source == sources[record.case.problem]]
+    newest = {_pooled_by(record): _state(record) for record in alike}
+    current = [record for record in alike if _state(record) == newest[_pooled_by(record)]]
     kept = {(str(record.case), record.kind, record.repeat): record for record in current}
     notes = []
     if elsewhere := len(ordered) - len(here):
@@ -129,7 +131,10 @@ def text_table(records: Iterable[Record]) -> str:
     shown["samples/s"] = [_text(value, readable.count) for value in cells["samples_per_s"]]
     shown["repeats"] = cells["repeats"]
     if (cells["curve_status"] != "").any():
-        shown["final loss"] = [_text(value, readable.loss) for value in cells["final_train_loss"]]
+        # Of a cell with a diverged seed nothing is shown: the survivors would flatter it.
+        flattered = cells["diverged_seeds"] > 0
+        shown["loss"] = [_text(value, readable.loss) for value in cells["final_train_loss"].mask(flattered)]
+        shown["after epochs"] = [_text(value, "{:,.4g}".format) for value in cells["final_epoch"].mask(flattered)]
         shown["seeds"] = cells["seeds"]
     both = zip(cells["time_status"], cells["curve_status"], strict=True)
     shown["status"] = [" / ".join(dict.fromkeys(filter(None, pair))) for pair in both]
@@ -170,7 +175,7 @@ def _summary_row(pool: Pool) -> dict[str, object]:
 
 def _row(record: Record) -> dict[str, object]:
     measurement, env = record.measurement, record.environment
-    raw = {name: getattr(measurement, name) for name in Measurement.__struct_fields__ if name not in ("curve", "extra")}
+    raw = {name: getattr(measurement, name) for name in Measurement.__struct_fields__ if name != "curve"}
     epochs = measurement.epochs_s(record.case.n_samples) if timed(record) else ()
     steps = measurement.steps_s() if timed(record) else ()
     epoch_s = statistics.median(epochs) if epochs else math.nan

@@ -3,6 +3,7 @@
 Each doubt names how many are meant and, where there is one, what to do about it.
 """
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,11 +17,16 @@ WIDE = 0.10
 """An interval that reaches further above its value than two epochs may differ and still be equally good."""
 
 
+EVENTS = 0.05
+"""Host's clock over device's events, less 1."""
+
+
 def doubts(settings: Sequence[Setting], notes: Sequence[str]) -> list[Finding]:
     """Return the doubts on these settings, and the notes on records that were left out."""
     pools = [pool for setting in settings for pool in setting.pools]
     records = [record for setting in settings for record in setting.records]
-    said = [_failed(records), _disturbed(records), _wide(settings), _few_repeats(pools), _few_seeds(pools)]
+    said = [_failed(records), _disturbed(records), _events(records), _several_runs(settings), _wide(settings)]
+    said += [_few_repeats(pools), _few_seeds(pools), _same_seeds(pools)]
     return [finding for finding in said if finding] + [Finding("Left out", note) for note in notes]
 
 
@@ -54,6 +60,48 @@ def _disturbed(records: Sequence[Record]) -> Finding | None:
     return Finding("Disturbed", text)
 
 
+def _events(records: Sequence[Record]) -> Finding | None:
+    """Hold the host's clock against the accelerator's own events, round by round."""
+    off = 0
+    for record in records:
+        pairs = zip(record.measurement.round_s, record.measurement.round_event_s, strict=False)
+        ratios = [wall / event for wall, event in pairs if event > 0]
+        off += bool(ratios) and abs(statistics.median(ratios) - 1) > EVENTS
+    if not off:
+        return None
+    text = (
+        f"{readable.plural(off, 'time record')} of an accelerator where the host's clock and the device's own events differ "
+        "by more than 5 %: much of such a round is not the device's work."
+    )
+    return Finding("Two clocks", text)
+
+
+def _several_runs(settings: Sequence[Setting]) -> Finding | None:
+    apart = [setting for setting in settings if len({r.run_id for pool in setting.timed for r in pool.timings}) > 1]
+    if not apart:
+        return None
+    text = (
+        f"{readable.plural(len(apart), 'setting')} with cells timed in several runs: they are compared, but were not "
+        "interleaved. Measure them in one run with --again."
+    )
+    return Finding("Several runs", text)
+
+
+def _same_seeds(pools: Sequence[Pool]) -> Finding | None:
+    same = [pool for pool in pools if len(pool.finished) > 1 and len({_losses(record) for record in pool.finished}) == 1]
+    if not same:
+        return None
+    text = (
+        f"{readable.plural(len(same), 'cell')} where every seed gave the very same curve: nothing random is in it, and its "
+        "seeds replicate nothing."
+    )
+    return Finding("Same seeds", text)
+
+
+def _losses(record: Record) -> tuple[float | None, ...]:
+    return record.measurement.curve.train_loss if record.measurement.curve else ()
+
+
 def _wide(settings: Sequence[Setting]) -> Finding | None:
     spreads = [
         (pool.epoch_s.spread, setting, pool)
@@ -84,7 +132,8 @@ def _few_repeats(pools: Sequence[Pool]) -> Finding | None:
 
 
 def _few_seeds(pools: Sequence[Pool]) -> Finding | None:
-    few = [pool for pool in pools if 0 < len(pool.trainings) < FEWEST]
+    tried = [(pool, [r for r in pool.trainings if r.measurement.curve]) for pool in pools]
+    few = [pool for pool, curves in tried if 0 < len(curves) < FEWEST]
     if not few:
         return None
     text = f"{readable.plural(len(few), 'cell')} trained with fewer than {FEWEST} seeds: no interval and no band."

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mbbench.record import Record
-from mbbench.reporting import stats
+from mbbench.reporting import readable, stats
+
+Rounds = Sequence[Sequence[float]]
+"""Seconds of an epoch, once per round, for each repeat."""
 
 EPOCHS = 2001
 """The notebook trained for epochs 0 to 2000."""
@@ -39,17 +42,23 @@ def timed(records: Sequence[Record]) -> list[str]:
     found = {name: _seconds(records, loader, size, epochs) for name, (loader, size, epochs) in ways.items()}
     for name, estimate in found.items():
         lines.append(f"  {name:38s} {'not measured' if estimate is None else _readable(estimate)}")
-    loader, slices, full, equal = (found[name] for name in ways)
-    if loader and slices and full and equal:
-        lines += [
-            "",
-            f"The notebook's batch 2 takes {loader.value / full.value:.1f} times as long as its full batch. That is "
-            f"{slices.value / full.value:.1f} times for its three updates an epoch against one, and "
-            f"{loader.value / slices.value:.1f} times for the DataLoader, which the full batch did without.",
-            f"Update for update, batch 2 by slices takes {slices.value / equal.value:.2f} times as long as full batch: "
-            "with five rows the batch size itself costs next to nothing.",
-        ]
+    rounds = [_rounds(records, *way[:2]) for way in list(ways.values())[:3]]
+    if all(rounds):
+        lines += ["", *_taken_apart(*rounds)]
     return lines
+
+
+def _taken_apart(loader: Rounds, slices: Rounds, full: Rounds) -> list[str]:
+    """Return the sentences on what makes the notebook's batch 2 slower: updates, loader, and the batch itself."""
+    whole, updates, loading = stats.ratio(loader, full), stats.ratio(slices, full), stats.ratio(loader, slices)
+    update = stats.ratio(slices, [[3 * seconds for seconds in rounds] for rounds in full])
+    low, high = (end if end is not None else update.value for end in (update.low, update.high))
+    alike = "the batch size itself changes nothing that can be seen" if low <= 1 <= high else "that is the batch size itself"
+    return [
+        f"The notebook's batch 2 takes {readable.times(whole)} as its full batch. Its three updates an epoch against one "
+        f"make it {readable.times(updates)}, the DataLoader, which the full batch did without, {readable.times(loading)}.",
+        f"Update for update, batch 2 by slices takes {readable.times(update)} as full batch: {alike}.",
+    ]
 
 
 def _prediction(table: dict[str, Any]) -> str:
@@ -74,12 +83,16 @@ def _at_equal_steps(equal: dict[str, Any]) -> list[str]:
     ]
 
 
-def _seconds(records: Sequence[Record], loader: str, batch_size: int | None, epochs: int) -> stats.Estimate | None:
-    repeats = [
-        [seconds * epochs for seconds in record.measurement.epochs_s(record.case.n_samples)]
+def _rounds(records: Sequence[Record], loader: str, batch_size: int | None) -> Rounds:
+    return [
+        record.measurement.epochs_s(record.case.n_samples)
         for record in records
         if (record.case.loader, record.case.batch_size) == (loader, batch_size) and record.measurement.status == "ok"
     ]
+
+
+def _seconds(records: Sequence[Record], loader: str, batch_size: int | None, epochs: int) -> stats.Estimate | None:
+    repeats = [[seconds * epochs for seconds in rounds] for rounds in _rounds(records, loader, batch_size)]
     return stats.from_repeats(repeats, unit="s") if repeats else None
 
 

@@ -1,7 +1,8 @@
 """Say which batch size and loader have the fastest epoch, what the others cost, and what the loader costs.
 
-Easy to get wrong: the smallest number is no winner by itself. A pool is as good as the fastest where it takes at most 10 %
-longer, slower where its interval also excludes equality, and undecided otherwise; without intervals nothing is decided.
+Easy to get wrong: the smallest number is no winner by itself. A pool is as good as the fastest where its whole interval is
+within 10 % of it, slower where it takes more than that and its interval excludes equality, and undecided otherwise. The
+intervals hold for all pools of a setting together. Without intervals only a reading is given, and called so.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Literal
 from mbbench.reporting import readable
 from mbbench.reporting.finding import Finding
 from mbbench.reporting.pooling import Pool, Setting
-from mbbench.reporting.stats import Estimate, ratio
+from mbbench.reporting.stats import Estimate, against, ratio
 
 MARGIN = 1.10
 """Epochs this close are equally good: machines of one kind and days on one machine differ by as much."""
@@ -27,9 +28,9 @@ class Standing:
 
     Attributes:
         best: the pool with the shortest epoch.
-        equal: at most 10 % longer.
+        equal: at most 10 % longer, by the upper end of the interval where there is one.
         slower: longer by more than that, with an interval above 1.
-        undecided: longer by more than that, but the interval reaches 1 or there is none.
+        undecided: all others.
     """
 
     best: Pool
@@ -42,10 +43,10 @@ def standing(setting: Setting) -> Standing:
     """Return the setting's timed pools, at least one, against the fastest of them."""
     order = sorted(setting.timed, key=_epoch_s)
     best, *others = order
-    against = [(pool, ratio(pool.repeats, best.repeats)) for pool in others]
-    equal = tuple(pair for pair in against if pair[1].value <= MARGIN)
-    slower = tuple(pair for pair in against if pair[1].value > MARGIN and (pair[1].low or 0) > 1)
-    rest = tuple(pair for pair in against if pair not in equal and pair not in slower)
+    pairs = list(zip(others, against([pool.repeats for pool in others], best.repeats), strict=True))
+    equal = tuple(pair for pair in pairs if _top(pair[1]) <= MARGIN)
+    slower = tuple(pair for pair in pairs if pair[1].value > MARGIN and (pair[1].low or 0) > 1)
+    rest = tuple(pair for pair in pairs if pair not in equal and pair not in slower)
     return Standing(best, equal, slower, rest)
 
 
@@ -96,8 +97,9 @@ def findings(setting: Setting) -> list[Finding]:
     if found.equal:
         said.append(Finding("As good", f"{_against(setting, found.equal)}: within 10 % of the fastest."))
     if found.undecided:
-        why = "their intervals reach the fastest" if found.undecided[0][1].low is not None else "there is no interval"
-        text = f"{_against(setting, found.undecided)}: read slower than the fastest, but {why}; more repeats may decide."
+        told = found.undecided[0][1].low is not None
+        why = "their intervals hold both being as good as the fastest and being slower" if told else "there is no interval"
+        text = f"{_against(setting, found.undecided)}: {why}; more repeats may decide."
         said.append(Finding("Undecided", text))
     return said + loader_costs(setting)
 
@@ -193,7 +195,7 @@ def _pairs(setting: Setting, loader: str, plain: str) -> list[Against]:
 
 def _loader_cost(pairs: list[Against], loader: str, plain: str) -> str:
     (least, lowest), (most, highest) = (pick(pairs, key=lambda pair: pair[1].value) for pick in (min, max))
-    if lowest.value >= 1 / MARGIN and highest.value <= MARGIN:
+    if all((by.low or by.value) >= 1 / MARGIN and _top(by) <= MARGIN for _, by in pairs):
         where = "at every batch size" if len(pairs) > 1 else f"at {most.batch}"
         return f"{loader} takes as long as {plain} {where}, within 10 %."
     if len(pairs) == 1:
@@ -232,6 +234,11 @@ def _against(setting: Setting, pairs: tuple[Against, ...]) -> str:
 def _some(words: list[str]) -> str:
     shown, more = words[:SHOWN], len(words) - SHOWN
     return readable.listed([*shown, f"{more} more"] if more > 0 else shown)
+
+
+def _top(by: Estimate) -> float:
+    """Return the upper end of the interval, the value where there is none."""
+    return by.value if by.high is None else by.high
 
 
 def _epoch_s(pool: Pool) -> float:

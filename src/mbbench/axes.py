@@ -1,0 +1,82 @@
+"""The grid: every combination of the axes, as cells.
+
+Easy to get wrong: a batch size equal to the number of rows is the full batch and becomes it, so that none is measured twice.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mbbench.case import FULL, OPTIONS, Case, Cell, UsageError, check_cell, check_name
+
+
+def read_batch_size(text: str | int | None) -> int | None:
+    """Read a batch size: a whole number, or "full" (None) for all rows; raise UsageError on anything else."""
+    if text is None or text == FULL:
+        return None
+    try:
+        if isinstance(text, str | int):
+            return int(text)
+    except ValueError:
+        pass
+    raise UsageError(f'batch_size is {text!r}: expected a whole number from 1 up, or "full"')
+
+
+def grid(
+    problem: str | Iterable[str],
+    *,
+    n_samples: int | Iterable[int],
+    batch_size: int | str | Iterable[int | str | None] | None = None,
+    options: Mapping[str, str] | None = None,
+    **axes: Any,
+) -> list[Cell]:
+    """Return every combination of the axes as cells, in the order of the axes.
+
+    Args:
+        problem: one name, or several.
+        n_samples: one number of rows, or several.
+        batch_size: one batch size or several; "full" or None is the full batch.
+        options: option values, the same in every cell.
+        axes: any other field of `Cell`, one value or several.
+
+    Returns:
+        A `Case` where it can be run; a plain `Cell` (not `applicable`) where the batch is larger than the data set.
+        A batch size equal to n_samples is the full batch, and becomes it, so that no cell is measured twice.
+
+    Raises:
+        UsageError: a value is not valid, an axis is unknown or empty, or no cell is left that can be run.
+    """
+    names = Cell.__struct_fields__
+    for axis in axes:
+        check_name("axis", axis, names)
+    chosen = tuple(sorted((k, v) for k, v in (options or {}).items() if v != OPTIONS.get(k, (None,))[0]))
+    values = {"problem": _several(problem), "n_samples": _several(n_samples)}
+    values["batch_size"] = [read_batch_size(size) for size in _several(batch_size)]
+    values |= {axis: _several(value) for axis, value in axes.items()}
+    for axis, several in values.items():
+        if not several:
+            raise UsageError(f"axis {axis} is empty: give at least one value")
+    cells = [_cell(dict(zip(values, row, strict=True)), chosen) for row in itertools.product(*values.values())]
+    cells = list(dict.fromkeys(cells))
+    if not any(cell.applicable for cell in cells):
+        smallest = min(cell.samples_per_step for cell in cells)
+        most = max(cell.n_samples for cell in cells)
+        raise UsageError(
+            f"batch_size is {smallest}, but the data set has {most} samples: "
+            f'use {most} or fewer, or "full" (no cell of the grid can be run)'
+        )
+    return cells
+
+
+def _several(value: Any) -> list[Any]:
+    one = value is None or isinstance(value, str | bytes) or not isinstance(value, Iterable)
+    # numpy's numbers are not Python's, and JSON knows only those
+    return [each.item() if hasattr(each, "item") else each for each in ([value] if one else value)]
+
+
+def _cell(fields: dict[str, Any], options: tuple[tuple[str, str], ...]) -> Cell:
+    if fields["batch_size"] == fields["n_samples"]:
+        fields["batch_size"] = None
+    cell = Cell(**fields, options=options)
+    check_cell(cell)
+    return Case(**fields, options=options) if cell.applicable else cell

@@ -1,0 +1,84 @@
+"""Bench files: what a test's markers and its cell become, as jobs; and what its records become, as rounds.
+
+Knows no pytest: the plugin hands in settings and cells, and shows what comes back.
+"""
+
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mbbench.api import curve_budget
+from mbbench.case import Cell, check_name
+from mbbench.measuring import jobs as job_lists
+from mbbench.measuring import session
+from mbbench.measuring.jobs import Job
+from mbbench.record import Record
+
+
+def settings(markers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the settings of these markers, the nearest to the test first: it wins, value by value.
+
+    Raises:
+        UsageError: a marker has a setting or a value that there is not.
+    """
+    chosen: dict[str, Any] = {"kind": "time", "repeats": 3, "seeds": 3, "seconds": 0.5, "max_steps": None}
+    chosen |= {"max_seconds": None, "unit": None}
+    for marker in reversed(list(markers)):
+        for name in marker:
+            check_name("setting of the marker mbbench", name, chosen)
+        chosen |= marker
+    check_name("kind of the marker mbbench", chosen["kind"], ("time", "convergence"))
+    check_name("unit of the marker mbbench", chosen["unit"] or "run", ("epoch", "step", "run"))
+    chosen["unit"] = chosen["unit"] or ("epoch" if chosen["kind"] == "time" else "run")
+    return chosen
+
+
+def bench_jobs(cell: Cell, settings: Mapping[str, Any], smoke: bool) -> list[Job]:
+    """Return the jobs of one bench test: the settings of its marker, or one step of one process for a smoke run."""
+    _, place = job_lists.locate(cell.problem, Path.cwd())
+    jobs = job_lists.make_jobs(
+        [cell],
+        place,
+        kinds=["time" if smoke else settings["kind"]],
+        repeats=1 if smoke else settings["repeats"],
+        seeds=settings["seeds"],
+        seconds=settings["seconds"],
+        curve_budget=curve_budget(settings["max_steps"], settings["max_seconds"]),
+    )
+    return [msgspec.structs.replace(job, smoke=smoke) for job in jobs]
+
+
+def bench_session(jobs: list[Job], results: Path | None, timeout_s: float) -> tuple[session.Session, list[Job]]:
+    """Look at the problems and devices of a bench run; return the session and its jobs in order."""
+    devices = sorted({job.case.device for job in jobs})
+    places = {job.case.problem: job.place for job in jobs}
+    facts = {name: session.describe(name, place, devices, timeout_s) for name, place in places.items()}
+    begun = session.begin(facts, results, timeout_s)
+    return begun, job_lists.interleaved(job_lists.once_where_unavailable(jobs, facts), begun.run_id)
+
+
+def rounds_s(record: Record, unit: str) -> tuple[float, ...]:
+    """Return the seconds of one epoch, one step or one run of a record, once per round."""
+    measurement = record.measurement
+    if unit == "epoch":
+        return measurement.epochs_s(record.case.n_samples)
+    if unit == "step":
+        return measurement.steps_s()
+    return (measurement.curve.train_s[-1],) if measurement.curve and measurement.status == "ok" else ()
+
+
+def extra_info(records: list[Record], unit: str) -> dict[str, Any]:
+    """Return what pytest-benchmark's JSON holds of ours beside its own statistics."""
+    epochs = [value for record in records for value in record.measurement.epochs_s(record.case.n_samples)]
+    curves = [record.measurement.curve for record in records if record.measurement.curve]
+    case = records[0].case
+    return {
+        "case": str(case),
+        "unit": f"one {unit}",
+        "statuses": [record.measurement.status for record in records],
+        "samples_per_s": case.n_samples / statistics.median(epochs) if epochs else None,
+        "train_loss": [curve.train_loss[-1] for curve in curves],
+    }
