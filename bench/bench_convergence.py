@@ -4,7 +4,7 @@ One learning rate for all batch sizes of a problem, so these curves show what ha
 """
 
 import pytest
-from core import core
+from core import cells
 
 from mbbench import grid
 
@@ -20,6 +20,6 @@ MORE = [
 
 
 @pytest.mark.mbbench(kind="convergence", seeds=3)
-@pytest.mark.parametrize("case", [*core(CORE), *MORE], ids=str)
+@pytest.mark.parametrize("case", cells(CORE, MORE), ids=str)
 def test_convergence(case, measured):
     measured()

@@ -1,7 +1,7 @@
 """How does the time of an epoch grow from a thousand to a million rows, for full batch and for mini-batches?"""
 
 import pytest
-from core import core
+from core import cells
 
 from mbbench import grid
 
@@ -16,6 +16,6 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("case", [*core(CORE), *MORE], ids=str)
+@pytest.mark.parametrize("case", cells(CORE, MORE), ids=str)
 def test_dataset_scale(case, measured):
     measured()

@@ -1,13 +1,13 @@
 """How long does one epoch take, and how many samples pass per second, by batch size, data set, loader and device?"""
 
 import pytest
-from core import core
+from core import cells
 
 from mbbench import grid
 
 CORE = [
     *grid("linear", n_samples=10_000, batch_size=[1, 32, 1024, "full"], loader=["slice", "dataloader"]),
-    *grid("digits-mlp", n_samples=1438, batch_size=[32, 256, "full"], loader=["slice", "dataloader"]),
+    *grid("digits-mlp", n_samples=1438, batch_size=[16, 128, "full"], loader=["slice", "dataloader"]),
     *grid("linear", n_samples=10_000, batch_size=[1024, "full"], device="cuda"),
 ]
 MORE = [
@@ -25,6 +25,6 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("case", [*core(CORE), *MORE], ids=str)
+@pytest.mark.parametrize("case", cells(CORE, MORE), ids=str)
 def test_epoch_time(case, measured):
     measured()

@@ -4,7 +4,7 @@ Read it from small batches: the time of a step at batch 1 is almost all fixed co
 """
 
 import pytest
-from core import core
+from core import cells
 
 from mbbench import grid
 
@@ -19,6 +19,6 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("case", [*core(CORE), *MORE], ids=str)
+@pytest.mark.parametrize("case", cells(CORE, MORE), ids=str)
 def test_step_time(case, measured):
     measured()
