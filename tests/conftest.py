@@ -15,6 +15,11 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
 
+def pytest_collection_modifyitems(items):
+    """Put what waits for the installation last."""
+    items.sort(key=lambda item: "installed" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Two threads of this process and two of a worker on two cores wait for each other: up to 74 ms a step of 0.3 ms."""

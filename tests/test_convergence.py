@@ -103,7 +103,7 @@ def test_evaluations_are_geometric_and_cost_two_percent_where_that_leaves_a_curv
     step_s = 60e-6 * (1 + batch / 256)  # the seconds that the plan reckons with
     ends = min(budget.max_steps, (budget.max_seconds or math.inf) / step_s)
     made = sum(step <= ends for step in steps)
-    assert made * (256 + n) / (3 * (256 + batch)) <= 0.02 * ends or made <= convergence.FEWEST_POINTS + 1 or ends <= 100
+    assert made * 0.6 * (256 + n) / (256 + batch) <= 0.02 * ends or made <= convergence.FEWEST_POINTS + 1 or ends <= 100
 
 
 def test_samples_count_ragged_batches_as_what_they_are():

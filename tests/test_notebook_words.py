@@ -49,4 +49,7 @@ def test_the_comparison_is_never_called_faster_converging():
     words = "\n".join(notebook.replayed({"full_batch": TABLE, "mini_batch": TABLE, "equal_steps": EQUAL}))
     assert "update for update they are about the same" in words
     assert "it diverges" in words
+    other = EQUAL | {"batch_2_mse": [0.4, 0.29]}
+    words = "\n".join(notebook.replayed({"full_batch": TABLE, "mini_batch": TABLE, "equal_steps": other}))
+    assert "update for update the error of batch 2 is 0.46 and 1.05 times full batch's" in words
     assert "faster" not in words

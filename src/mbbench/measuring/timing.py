@@ -158,7 +158,7 @@ def warm_up(
     case, stream, began = training.case, training.stream(), clocks.wall()
     training.train(itertools.islice(stream, 1))  # the first loads kernels and tells of no other
     synchronise()
-    warm, count, steps = clocks.wall(), 1, 1
+    warm, count, steps, step_s = clocks.wall(), 1, 1, math.inf
     while True:
         chunk_0 = clocks.wall()
         training.train(itertools.islice(stream, count))
@@ -168,7 +168,8 @@ def warm_up(
         if chunk_s < ROUND_S:
             count *= 2
             continue
-        plan = plan_round(case.n_samples, case.samples_per_step, chunk_s / count, seconds)
+        step_s = min(step_s, chunk_s / count)  # noise only adds: planned from a slow chunk, rounds came out at 6 ms
+        plan = plan_round(case.n_samples, case.samples_per_step, step_s, seconds)
         if now - warm >= min(seconds, WARMUP_S) and (steps >= WARMUP_ROUNDS * plan.steps or now - warm >= seconds):
             return plan, {"warmup_s": now - began, "warmup_steps": steps}
 
