@@ -5,7 +5,7 @@ from core import cells
 
 from mbbench import grid
 
-CORE = grid("linear", n_samples=[1_000, 100_000], batch_size=[1024, "full"])
+CORE = grid("linear", n_samples=[1_000, 100_000], batch_size=[256, "full"])
 MORE = [
     *grid(
         "linear", n_samples=[1_000, 10_000, 100_000, 1_000_000], batch_size=[32, 1024, "full"], loader=["slice", "gather"]

@@ -4,6 +4,7 @@ Easy to get wrong: a batch size equal to the number of rows is the full batch an
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,11 +15,8 @@ def read_batch_size(text: str | int | None) -> int | None:
     """Read a batch size: a whole number, or "full" (None) for all rows; raise UsageError on anything else."""
     if text is None or text == FULL:
         return None
-    try:
-        if isinstance(text, str | int):
-            return int(text)
-    except ValueError:
-        pass
+    if isinstance(text, int) or (isinstance(text, str) and re.fullmatch(r"\s*[+-]?\d+\s*", text)):
+        return int(text)
     raise UsageError(f'batch_size is {text!r}: expected a whole number from 1 up, or "full"')
 
 

@@ -83,12 +83,30 @@ def time_rounds(
         starts = epoch_starts(training, seconds * STARTS_SHARE, synchronise, clocks)
     on_phase("train")
     began = clocks.wall()
-    wall, cpu, event = [], [], []
+    read = _clocked_rounds(training, plan, 0.0 if smoke else seconds, synchronise, clocks)
+    return warm | {
+        **read,
+        "steps_per_round": plan.steps,
+        "samples_per_round": plan.samples,
+        "epochs_per_round": plan.epochs,
+        "epoch_start_s": tuple(starts),
+        "measuring_s": clocks.wall() - began,
+    }
+
+
+def _clocked_rounds(
+    training: Training, plan: Round, seconds: float, synchronise: Callable[[], None], clocks: Clocks
+) -> dict[str, tuple[float, ...]]:
+    """Train round after round for `seconds`, one at least, and return what each clock read of each."""
+    wall: list[float] = []
+    cpu: list[float] = []
+    event: list[float] = []
     events = devices.events(training.case.device)
+    began = clocks.wall()
     for updates in round_updates(training, plan):
+        synchronise()
         if events:
             events[0].record()
-        synchronise()
         cpu_0, wall_0 = clocks.cpu(), clocks.wall()
         training.train(updates)
         if events:
@@ -99,18 +117,9 @@ def time_rounds(
         cpu.append(cpu_1 - cpu_0)
         if events:
             event.append(events[0].elapsed_time(events[1]) / 1e3)
-        if smoke or wall_1 - began >= seconds:
+        if wall_1 - began >= seconds:
             break
-    return warm | {
-        "round_s": tuple(wall),
-        "round_cpu_s": tuple(cpu),
-        "round_event_s": tuple(event),
-        "steps_per_round": plan.steps,
-        "samples_per_round": plan.samples,
-        "epochs_per_round": plan.epochs,
-        "epoch_start_s": tuple(starts),
-        "measuring_s": clocks.wall() - began,
-    }
+    return {"round_s": tuple(wall), "round_cpu_s": tuple(cpu), "round_event_s": tuple(event)}
 
 
 def plan_round(n_samples: int, samples_per_step: int, step_s: float, seconds: float) -> Round:

@@ -88,7 +88,8 @@ def _at_equal_steps(equal: dict[str, Any]) -> list[str]:
 def _update_for_update(ratios: list[float]) -> str:
     if all(1 / ALIKE <= ratio <= ALIKE for ratio in ratios):
         return "So update for update they are about the same, and the advantage at equal epochs is the number of updates."
-    return f"So update for update the error of batch 2 is {readable.listed(f'{ratio:.2f}' for ratio in ratios)} times full batch's."
+    found = readable.listed(f"{ratio:.2f}" for ratio in ratios)
+    return f"So update for update the error of batch 2 is {found} times full batch's."
 
 
 def _rounds(records: Sequence[Record], loader: str, batch_size: int | None) -> Rounds:
