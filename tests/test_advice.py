@@ -283,4 +283,4 @@ def test_a_problem_edited_between_two_runs_is_not_compared_with_itself():
     new = [msgspec.structs.replace(record, source="new", environment=later) for record in timed({256: 0.05})]
     words = " ".join(verdict([*old, *new]).sentences)
     assert "Only batch 256 was timed" in words
-    assert "3 records left out because newer code, a newer problem file" in words
+    assert "3 records left out: the code, the problem's file or the budget has changed" in words

@@ -104,7 +104,7 @@ def test_only_the_newest_code_of_a_cell_is_kept_over_all_its_seeds():
     new = s.curve_records(s.case(32), seeds=1)
     kept, notes = analysis.latest([*old, *new])
     assert kept == new
-    assert "3 records left out because newer code" in notes[0]
+    assert "3 records left out: the code," in notes[0]
 
 
 def test_the_newer_of_two_equal_measurements_is_kept():

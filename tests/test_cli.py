@@ -136,6 +136,17 @@ def test_a_cell_that_fails_makes_exit_code_1_and_the_others_go_on(typed, tmp_pat
     assert states == {7: "error", 14: "ok", None: "ok"}
 
 
+def test_shapes_that_broadcast_are_measured_and_said(typed, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch, mbbench\n"
+        "problem = mbbench.Problem(model=lambda: torch.nn.Linear(2, 3), loss=torch.nn.functional.mse_loss,\n"
+        "    data=(torch.randn(28, 2), torch.zeros(28, 1)), held_out=0)\n"
+    )
+    code, out, _ = typed("run", "mine.py:problem", "--batch-size", "7,full", *TINY)
+    assert code == 0
+    assert "said: warned: UserWarning: Using a target size" in out
+
+
 def test_a_results_file_cut_off_in_its_last_line_loads_without_it_and_says_so(typed, tmp_path):
     typed("run", "linear", "--batch-size", "32,full", "--measure", "time", *TINY)
     [file] = (tmp_path / "results").glob("*.jsonl")

@@ -201,3 +201,11 @@ def test_training_seconds_only_grow():
     seconds = curve("digits-mlp", Budget(max_steps=50), batch_size=32)["curve"].train_s
     assert seconds[0] == 0.0
     assert list(seconds) == sorted(seconds)
+
+
+def test_a_loss_that_is_not_finite_from_the_start_is_an_error_of_the_data_or_the_model():
+    x = torch.full((20, 2), math.nan)
+    spoiled = Problem(model=lambda: nn.Linear(2, 1), loss=functional.mse_loss, data=(x, torch.zeros(20, 1)), held_out=0.0)
+    found = curve(spoiled, Budget(max_steps=10))
+    assert found["status"] == "error"
+    assert "not finite before the first update" in found["message"]

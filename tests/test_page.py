@@ -187,7 +187,8 @@ def test_the_page_builds_where_torch_cannot_be_imported(tmp_path):
 def test_the_commands_to_repeat_name_the_grid_of_each_problem():
     other = s.time_record(s.case(8, problem="my model.py:p", lr=0.1, shuffle=False, options=(("rows", "host"),)))
     assert provenance.commands([*s.suite(batch_sizes=[32, None]), other]) == [
-        "mbbench run linear --batch-size 32,full --n 8192 --loader slice,dataloader --threads 1 --repeats 3 --seeds 3",
+        "mbbench run linear --batch-size 32,full --n 8192 --loader slice,dataloader --threads 1 --seconds 1"
+        " --max-seconds 5 --repeats 3 --seeds 3",
         "mbbench run 'my model.py:p' --batch-size 8 --n 8192 --lr 0.1 --threads 1 --no-shuffle --rows host"
-        " --repeats 1 --seeds 1",
+        " --seconds 1 --repeats 1 --seeds 1",
     ]

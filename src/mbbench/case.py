@@ -184,6 +184,8 @@ def check_problem(problem: str) -> None:
     if problem not in PROBLEMS and not SIZED.fullmatch(problem) and ":" not in problem:
         near = difflib.get_close_matches(problem, PROBLEMS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
+        if problem.endswith(".py"):
+            hint = f"a file needs the name in it too, as {problem}:problem; "
         raise UsageError(
             f"unknown problem {problem!r}: {hint}expected one of {', '.join(PROBLEMS)}, "
             'or your own as "my_model.py:problem" or "package.module:problem"'

@@ -202,7 +202,9 @@ def _close(records: list[Record], results: Path) -> None:
     typer.echo(analysis.text_table(records) + "\n")
     for line in advice.lines(advice.verdict(records)):
         typer.echo(line)
-    typer.echo(f"\n{len(records)} records in {results}; the page: mbbench report {results} -o reports/index.html")
+    typer.echo(
+        f"\n{len(records)} records of this grid in {results}; the page: mbbench report {results} -o reports/index.html"
+    )
     failed = sum(record.measurement.status in FAULTS for record in records)
     if failed:
         screen.print(f"mbbench: {failed} of {len(records)} failed; each is in the results with its reason", soft_wrap=True)

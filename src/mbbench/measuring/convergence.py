@@ -77,7 +77,8 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
     """Train under `budget` and return the fields of a Measurement: status, curve, seconds of evaluation.
 
     Status "ok": the steps or epochs of the budget are done, or its target is reached, or there is no such limit;
-    "budget_exhausted": its seconds ended the run before, the curve ends at the last fixed step; "diverged": see above.
+    "budget_exhausted": its seconds ended the run before, the curve ends at the last fixed step; "diverged": see above;
+    "error": the loss is not finite before any update, which no learning rate explains.
     """
     gc.collect()
     gc.freeze()
@@ -108,6 +109,10 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
         losses = _losses(training)
         evaluation_s += time.perf_counter() - evaluation_0
         points.append((step, train_s, *losses))
+        if step == 0 and not math.isfinite(losses[0]):
+            message = "the training loss is not finite before the first update: look for NaN in the rows or in the model"
+            status = "error"
+            break
         if reason := divergence([point[2] for point in points]):
             status, message = "diverged", f"{reason} after {step} steps at lr {training.lr:g}"
             break

@@ -8,6 +8,7 @@ import os
 import random
 import sysconfig
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def measure(message: bytes, on_phase: OnPhase) -> bytes:
     job = msgspec.msgpack.decode(message, type=Job)
     phases: list[Phase] = ["start"]
     source = ""
+    warned: list[str] = []
 
     def enter(phase: Phase) -> None:
         phases.append(phase)
@@ -40,6 +42,8 @@ def measure(message: bytes, on_phase: OnPhase) -> bytes:
         torch.set_num_threads(job.case.threads)
         torch.manual_seed(0)  # a module that is made as its file is imported starts alike for every seed
         problem, source = _problem(job.case.problem, job.place)
+        # A warning (two shapes that broadcast, say) is passed on in the record; Python shows each once a place.
+        warnings.showwarning = lambda message, category, *_, **__: warned.append(f"{category.__name__}: {message}")
         for seeded in (torch.manual_seed, random.seed, numpy.random.seed):
             seeded(job.case.seed)
         training = prepare(job.case, problem, enter)
@@ -50,6 +54,8 @@ def measure(message: bytes, on_phase: OnPhase) -> bytes:
                 fields["message"] = f"the parameters were not finite at the end (lr {training.lr:g}): the times stand"
         else:
             fields = convergence.loss_curve(training, job.budget, enter)
+        if warned and not fields.get("message"):
+            fields["message"] = f"warned: {scrub(' '.join(warned[0].split())[:300])}"
         result = Measurement(phase="train", lr=training.lr, **({"status": "ok"} | fields))
     except Exception as error:
         result = Measurement(status=_status(error), phase=phases[-1], message=explain(error))

@@ -61,12 +61,17 @@ def curve_table(records: Iterable[Record]) -> pd.DataFrame:
             continue
         frame = pd.DataFrame(msgspec.structs.asdict(curve))
         frame = frame.astype({"train_loss": float, "heldout_loss": float})
-        about = _cell(record.case) | {"repeat": record.repeat, "status": record.measurement.status}
+        about = _cell(record.case) | {
+            "lr": record.measurement.lr,
+            "run_id": record.run_id,
+            "repeat": record.repeat,
+            "status": record.measurement.status,
+        }
         for position, (name, value) in enumerate(about.items()):
             frame.insert(position, name, [value] * len(frame))
         frames.append(frame)
     if not frames:
-        names = ["case", *Cell.__struct_fields__, "full_batch", "repeat", "status"]
+        names = ["case", *Cell.__struct_fields__, "full_batch", "run_id", "repeat", "status"]
         return pd.DataFrame(columns=[*names, "step", "epoch", "samples", "train_s", "train_loss", "heldout_loss"])
     return pd.concat(frames, ignore_index=True)
 
@@ -93,7 +98,9 @@ def latest(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
         notes.append(f"{count} of other machines left out: times of different machines are not pooled.")
     if older := len(here) - len(current):
         count = readable.plural(older, "record")
-        notes.append(f"{count} left out because newer code, a newer problem file or another budget measured the same cell.")
+        notes.append(
+            f"{count} left out: the code, the problem's file or the budget has changed since; run again what is missed."
+        )
     if twice := len(current) - len(kept):
         notes.append(f"{readable.plural(twice, 'record')} left out because the same was measured again later.")
     if len(states := {code_state(record.environment) for record in kept.values()}) > 1:

@@ -25,7 +25,14 @@ def doubts(settings: Sequence[Setting], notes: Sequence[str]) -> list[Finding]:
     """Return the doubts on these settings, and the notes on records that were left out."""
     pools = [pool for setting in settings for pool in setting.pools]
     records = [record for setting in settings for record in setting.records]
-    said = [_failed(records), _disturbed(records), _events(records), _several_runs(settings), _wide(settings)]
+    said = [
+        _failed(records),
+        _warned(records),
+        _disturbed(records),
+        _events(records),
+        _several_runs(settings),
+        _wide(settings),
+    ]
     said += [_few_repeats(pools), _few_seeds(pools), _same_seeds(pools)]
     return [finding for finding in said if finding] + [Finding("Left out", note) for note in notes]
 
@@ -49,13 +56,24 @@ def _failed(records: Sequence[Record]) -> Finding | None:
     return Finding("Not measured", f"{len(bad):,} of {of} did not end ok: {statuses(bad)}.")
 
 
+def _warned(records: Sequence[Record]) -> Finding | None:
+    """Pass on what was said of measurements that ended ok all the same."""
+    told = Counter(record.measurement.message for record in records if record.measurement.status == "ok")
+    told.pop(None, None)
+    if not told:
+        return None
+    (message, count), more = told.most_common(1)[0], len(told) - 1
+    others = f" (and {readable.plural(more, 'other message')})" if more else ""
+    return Finding("Told", f"{readable.plural(count, 'measurement')} that ended ok said: {message}{others}")
+
+
 def _disturbed(records: Sequence[Record]) -> Finding | None:
     told = [contended(record) for record in records if contended(record) is not None]
     if not any(told):
         return None
     text = (
         f"{sum(map(bool, told)):,} of {len(told):,} time records waited more than 5 % of their time for the processor: "
-        "something else was running. Close it and measure again with --again."
+        "something else was running, or the model or the loader itself waits. If the former, measure again with --again."
     )
     return Finding("Disturbed", text)
 

@@ -70,6 +70,9 @@ def _command(problem: str, records: Sequence[Record]) -> str:
     parts += ["--no-shuffle"] if not all(cell.shuffle for cell in cells) else []
     for name, value in sorted({option for cell in cells for option in cell.options}):
         parts += [f"--{name}", value]
+    for kind, flag in (("time", "--seconds"), ("convergence", "--max-seconds")):
+        longest = max((r.budget.max_seconds or 0.0 for r in records if r.kind == kind), default=0.0)
+        parts += [flag, f"{longest:g}"] if longest else []
     parts += ["--repeats", str(1 + max((r.repeat for r in records if r.kind == "time"), default=0))]
     return " ".join([*parts, "--seeds", str(len({r.case.seed for r in records if r.kind == "convergence"}) or 1)])
 
