@@ -31,12 +31,16 @@ LOADERS = {
     "gather": "pick each batch's rows by index",
     "dataloader": "torch's DataLoader, one __getitem__ per row, as in the notebook",
     "dataloader-batched": "torch's DataLoader, one __getitems__ per batch",
+    "stream": "rows of a file, read in chunks in random order and shuffled inside a window",
 }
 OPTIMIZERS = {"sgd": "plain SGD", "momentum": "SGD with momentum 0.9", "adam": "Adam, torch's defaults"}
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 OPTIONS = {
     # Where the rows lie while the clock runs: on the device, or in host memory and moved batch by batch.
     "rows": ("device", "host"),
+    # A diagnostic of the memory pass: with glibc's mmap threshold at 64 KiB freed tensors go back to the system at once,
+    # and the resident set follows the tensors.
+    "malloc": ("default", "mmap64k"),
 }
 FULL = "full"
 
@@ -150,20 +154,24 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         max_epochs: in passes over the data.
         max_steps: in parameter updates.
         max_seconds: of training, evaluations not counted.
+        max_bytes: of memory that the cell may take beyond its process at rest; None: what the machine has free. It ends no
+            run by itself.
     """
 
     target_loss: float | None = None
     max_epochs: int | None = None
     max_steps: int | None = None
     max_seconds: float | None = None
+    max_bytes: int | None = None
 
     def __post_init__(self) -> None:
         """Check that there is a limit and that each can be met."""
         limits = {name: getattr(self, name) for name in self.__struct_fields__}
-        if all(limit is None for limit in limits.values()):
-            raise UsageError(f"a budget without a limit never ends: give one of {', '.join(limits)}")
+        ends = [name for name in limits if name != "max_bytes"]
+        if all(limits[name] is None for name in ends):
+            raise UsageError(f"a budget without a limit never ends: give one of {', '.join(ends)}")
         for name, limit in limits.items():
-            if limit is not None and name in ("max_epochs", "max_steps") and type(limit) is not int:
+            if limit is not None and name in ("max_epochs", "max_steps", "max_bytes") and type(limit) is not int:
                 raise UsageError(f"{name} is {limit!r}, a {type(limit).__name__}: expected a whole number")
             if limit is not None and not math.isfinite(limit):
                 raise UsageError(f"{name} is {limit}: a limit is a finite number")

@@ -13,10 +13,10 @@ import msgspec
 
 from mbbench.case import Budget, Cell
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the record's JSON; files of every older version load (`decode`)."""
 
-Kind = Literal["time", "convergence"]
+Kind = Literal["time", "convergence", "memory"]
 """Which pass made the record: each pass has a process of its own, so each makes a record of its own."""
 
 Status = Literal[
@@ -38,6 +38,9 @@ FAULTS: tuple[Status, ...] = ("timeout", "killed", "crash", "error")
 
 Phase = Literal["start", "data", "model", "warm-up", "train"]
 """Where a cell was when it ended."""
+
+OomBy = Literal["predicted", "raised", "watchdog"]
+"""How a cell met its memory limit: it was not run, an allocation failed, or its process was seen above it and ended."""
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,23 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         measuring_s: wall seconds between the end of the warm-up and the last clock.
         evaluation_s: seconds of evaluation in a convergence pass (outside train_s).
         curve: the loss curve of a convergence pass.
+        minor_faults: page faults of the timed rounds that needed no disk, all rounds together.
+        limit_bytes: memory that the cell was allowed beyond its process at rest.
+        predicted_peak_bytes: of tensor memory while training, reckoned without allocating; None where that failed.
+        oom_by: how the limit was met, where the status is "oom" and that is known.
+        peak_tensor_bytes: exact peak of tensor memory while training: rows, model, optimizer, activations, operator scratch.
+        setup_peak_tensor_bytes: the same while rows and model were made.
+        peak_rss_delta_bytes: what the process took while training, at most, beyond its size at rest. Of a cell that ran out
+            of memory: until then.
+        rss_sampled: whether peak_rss_delta_bytes was sampled, and so is a lower bound only.
+        floor_rss_bytes: resident size of the process at rest, everything imported.
+        peak_device_allocated_bytes: most that tensors took of an accelerator's memory.
+        peak_device_reserved_bytes: most that torch's allocator held of it.
+        peak_device_used_bytes: most that was taken of it by all there is, over what was taken before.
+        allocation_retries: how often the accelerator's allocator had to empty its cache and try again.
+        allocator: settings of the accelerator's allocator.
+        gradient_difference: norm of the difference between the accumulated gradient and the same gradient in float64, over
+            the norm of the latter; of a cell with micro-batches.
     """
 
     status: Status
@@ -105,6 +125,21 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     measuring_s: float | None = None
     evaluation_s: float | None = None
     curve: Curve | None = None
+    minor_faults: int | None = None
+    limit_bytes: int | None = None
+    predicted_peak_bytes: int | None = None
+    oom_by: OomBy | None = None
+    peak_tensor_bytes: int | None = None
+    setup_peak_tensor_bytes: int | None = None
+    peak_rss_delta_bytes: int | None = None
+    rss_sampled: bool | None = None
+    floor_rss_bytes: int | None = None
+    peak_device_allocated_bytes: int | None = None
+    peak_device_reserved_bytes: int | None = None
+    peak_device_used_bytes: int | None = None
+    allocation_retries: int | None = None
+    allocator: str | None = None
+    gradient_difference: float | None = None
 
     def epochs_s(self, n_samples: int) -> tuple[float, ...]:
         """Return the seconds of one epoch of `n_samples` rows, once per round.

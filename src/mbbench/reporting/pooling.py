@@ -29,11 +29,13 @@ class Pool:
         cell: what was asked for, with the first seed.
         timings: its time records.
         trainings: its convergence records.
+        memories: its memory records.
     """
 
     cell: Cell
     timings: tuple[Record, ...]
     trainings: tuple[Record, ...]
+    memories: tuple[Record, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,7 +70,7 @@ class Pool:
 
     def status(self, kind: Kind) -> str:
         """Return how its records of a pass ended, each way named once, "ok" first; "" where there are none."""
-        records = self.timings if kind == "time" else self.trainings
+        records = {"time": self.timings, "convergence": self.trainings, "memory": self.memories}[kind]
         found = {record.measurement.status for record in records}
         return ", ".join(sorted(found, key=lambda status: (status != "ok", status)))
 
@@ -93,7 +95,7 @@ class Setting:
     @property
     def records(self) -> tuple[Record, ...]:
         """Every record of every pool."""
-        return tuple(record for pool in self.pools for record in pool.timings + pool.trainings)
+        return tuple(record for pool in self.pools for record in pool.timings + pool.trainings + pool.memories)
 
     @property
     def loaders(self) -> tuple[str, ...]:
@@ -149,9 +151,10 @@ def unseeded(cell: Cell) -> Cell:
 
 def _pool(records: list[Record]) -> Pool:
     ordered = sorted(records, key=lambda record: (record.case.seed, record.repeat))
-    timings = tuple(record for record in ordered if record.kind == "time")
-    trainings = tuple(record for record in ordered if record.kind == "convergence")
-    return Pool(ordered[0].case, timings, trainings)
+    timings, trainings, memories = (
+        tuple(record for record in ordered if record.kind == kind) for kind in ("time", "convergence", "memory")
+    )
+    return Pool(ordered[0].case, timings, trainings, memories)
 
 
 def _place(cell: Cell) -> tuple[str, int, bool]:
