@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# Tests may run on several processes, but the pytest that a test starts is one of its own.
+os.environ.pop("PYTEST_XDIST_WORKER", None)
 
 
 def clean_environment() -> dict[str, str]:
@@ -26,6 +28,25 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def measure():
+    """Return a function that measures one case of a problem in a Python file in a worker, and returns its Measurement."""
+    from mbbench.measuring import jobs, session
+
+    def in_a_worker(file, name, case, kind="memory", results=None, refuse=True, timeout_s=60.0, **budget):
+        relative = Path(file).name
+        place = jobs.Place(f"{file}:{name}")
+        case = case.on(problem=f"{relative}:{name}")
+        facts = session.describe(case.problem, place)
+        assert facts.error is None, facts.error
+        begun = session.begin({case.problem: facts}, results, timeout_s, refuse=refuse)
+        begun.predicted.update(session.predict(case.problem, place, [case], timeout_s))
+        made = jobs.make_jobs([case], place, kinds=[kind], repeats=1, seeds=1, seconds=0.05, **budget)
+        return session.execute(begun, made)[0].measurement
+
+    return in_a_worker
 
 
 @pytest.fixture(scope="session", autouse=True)

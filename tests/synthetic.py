@@ -20,6 +20,10 @@ IDENTITY = {
 }
 FIXED_S, PER_ROW_S = 60e-6, 0.2e-6
 ROUNDS = 20
+FIXED_BYTES, PER_ROW_BYTES = 8 * 2**20, 4096
+OVERHEAD = 1.25
+"""What a process takes over what its tensors do."""
+GIB = 2**30
 
 
 def environment(
@@ -41,7 +45,8 @@ def case(batch_size: int | None = 32, **fields: object) -> Case:
 
 
 def record(cell: Cell, measurement: Measurement, kind: str = "time", repeat: int = 0, **fields: object) -> Record:
-    budget = Budget(max_seconds=1.0) if kind == "time" else Budget(max_steps=1000, max_seconds=5.0)
+    budgets = {"time": Budget(max_seconds=1.0), "memory": Budget(max_epochs=2)}
+    budget = budgets.get(kind, Budget(max_steps=1000, max_seconds=5.0))
     common = {"run_id": "run1", "source": "s1", "budget": budget, "environment": environment()}
     return Record(kind=kind, repeat=repeat, case=cell, measurement=measurement, **(common | fields))
 
@@ -103,6 +108,43 @@ def curve_record(
 
 def curve_records(cell: Case, seeds: int = 3, **fields: object) -> list[Record]:
     return [curve_record(cell, seed=seed, **fields) for seed in range(seeds)]
+
+
+def tensor_bytes(cell: Cell) -> int:
+    """What training a cell takes by the law: a fixed part, and rows of one forward pass."""
+    return FIXED_BYTES + PER_ROW_BYTES * (cell.micro_batch or cell.samples_per_step)
+
+
+def memory_record(
+    cell: Cell,
+    limit_bytes: int | None = GIB,
+    scratch: int = 0,
+    asked: bool = True,
+    oom_by: str | None = None,
+    **measured: object,
+) -> Record:
+    """The peaks of a cell by the law; out of memory, and not run, where that with the overhead is above the limit.
+
+    `scratch` is what the prediction does not see, `asked` whether somebody gave the limit, `oom_by` ends the cell in another
+    way, and `measured` replaces or adds fields of the measurement.
+    """
+    predicted = tensor_bytes(cell)
+    known = {"phase": "train", "limit_bytes": limit_bytes, "predicted_peak_bytes": predicted}
+    budget = Budget(max_epochs=2, max_bytes=limit_bytes if asked else None)
+    if oom_by is None and limit_bytes is not None and predicted * OVERHEAD > limit_bytes:
+        oom_by, known["phase"] = "predicted", "start"
+    if oom_by is not None:
+        return record(cell, Measurement(status="oom", oom_by=oom_by, **(known | measured)), kind="memory", budget=budget)
+    tensors = predicted + scratch
+    known["gradient_difference"] = None if cell.micro_batch is None else 2.3e-7
+    if cell.device == "cpu":
+        known |= {"peak_tensor_bytes": tensors, "peak_rss_delta_bytes": round(tensors * OVERHEAD), "rss_sampled": False}
+    else:
+        reserved, used = round(tensors * OVERHEAD), round(tensors * OVERHEAD) + 300 * 2**20
+        known |= {"peak_device_allocated_bytes": tensors, "peak_device_reserved_bytes": reserved}
+        known |= {"peak_device_used_bytes": used, "allocation_retries": 0}
+    known |= {"setup_peak_tensor_bytes": 2 * 2**20, "floor_rss_bytes": 220 * 2**20}
+    return record(cell, Measurement(status="ok", **(known | measured)), kind="memory", budget=budget)
 
 
 def failure(cell: Cell, status: str = "oom", message: str = "not enough memory", **fields: object) -> Record:

@@ -10,7 +10,7 @@ from mbbench.case import Cell
 from mbbench.record import Measurement
 from mbbench.reporting.advice import lines, verdict
 from mbbench.reporting.pooling import settings
-from mbbench.reporting.speed import winner
+from mbbench.reporting.speed import scaling, winner
 
 HEADS = [32, 256, None]
 
@@ -208,6 +208,108 @@ def halved(record):
     if curve := measurement.curve:
         changes["curve"] = msgspec.structs.replace(curve, train_s=tuple(seconds / 2 for seconds in curve.train_s))
     return msgspec.structs.replace(record, measurement=msgspec.structs.replace(measurement, **changes))
+
+
+def split(size, micro, epoch_s, **fields):
+    return s.time_records(s.case(size, micro_batch=micro), epoch_s, **fields)
+
+
+def test_a_full_batch_in_micro_batches_stands_beside_the_full_batch_under_its_own_name():
+    records = [*timed({32: 0.040, None: 0.010}), *split(None, 64, 0.020)]
+    (answer,) = verdict(records).answers
+    assert answer.headline == "Full batch has the fastest epoch. Batch 32 takes 4.0 times as long (4.0 to 4.1)."
+    swapped = verdict([*timed({32: 0.040, None: 0.020}), *split(None, 64, 0.010)])
+    assert swapped.headline.startswith("Full batch in micro-batches of 64 has the fastest epoch. Full batch takes 2.0 times")
+    assert (
+        "1 update with full batch and 256 with batch 32"
+        in said([*timed({32: 0.04}), *split(None, 64, 0.01)], "Fastest epoch")[0]
+    )
+
+
+def test_a_full_batch_in_micro_batches_is_full_batch_where_that_does_not_fit():
+    records = [*timed({32: 0.010}), *split(None, 64, 0.040)]
+    assert verdict(records).headline == (
+        "Batch 32 has the fastest epoch. Full batch in micro-batches of 64 takes 4.0 times as long."
+    )
+    (setting,) = settings(records)
+    assert winner(setting) == "mini"
+
+
+def test_ways_to_one_batch_size_are_not_called_batch_sizes():
+    one = [*timed({None: 0.010}), *split(None, 64, 0.020)]
+    assert verdict(one).headline.startswith("Only full batch was timed")
+    assert verdict(split(None, 64, 0.020)).headline.startswith("Only full batch in micro-batches of 64 was timed")
+    tied = [*timed({32: 0.010, None: 0.010}), *split(None, 64, 0.010)]
+    assert verdict(tied).headline.startswith("All 3 combinations of batch size and micro-batch take the same time")
+
+
+def test_throughput_is_compared_between_batches_in_one_piece():
+    (setting,) = settings([*timed({32: 0.040, None: 0.010}), *split(None, 64, 0.080)])
+    assert scaling(setting) == "from batch 32 to full batch, throughput is multiplied by 4.0 with slice."
+    (setting,) = settings([*timed({32: 0.040}), *split(None, 64, 0.080)])
+    assert scaling(setting) == "no two batch sizes were timed alike."
+
+
+def test_the_loader_is_charged_at_equal_micro_batches():
+    records = [*timed({None: 0.010}), *split(None, 64, 0.020)]
+    records += s.time_records(s.case(None, loader="dataloader", micro_batch=64), 0.060)
+    assert said(records, "Loader") == [
+        "an epoch through dataloader takes 3.0 times as long as one through slice at full batch in micro-batches of 64."
+    ]
+    assert not said(records, "Not the batch")
+
+
+def test_losses_of_a_batch_in_micro_batches_are_told_only_where_it_was_not_trained_whole():
+    accumulated = s.curve_records(s.case(None, micro_batch=64))
+    both = [*s.curve_records(s.case(32), steps=2560), *s.curve_records(s.case(None)), *accumulated]
+    assert "micro-batches" not in said(both, "Equal epochs")[0]
+    alone = [*s.curve_records(s.case(32), steps=2560), *accumulated]
+    assert "with full batch in micro-batches of 64 (10 updates)" in said(alone, "Equal epochs")[0]
+    same = [*s.curve_records(s.case(None)), *accumulated]
+    assert said(same, "Convergence") == ["only full batch has whole loss curves, nothing to compare them with."]
+    assert "only full batch in micro-batches of 64 has" in said(accumulated, "Convergence")[0]
+    several = [*accumulated, *s.curve_records(s.case(None, micro_batch=16))]
+    assert "only full batch has" in said(several, "Convergence")[0]
+    apart = [*s.curve_records(s.case(32)), *s.curve_records(s.case(64, loader="gather"))]
+    assert "no two batch sizes with one loader have" in said(apart, "Convergence")[0]
+
+
+def streamed(factor, seeds=3):
+    records = s.curve_records(s.case(32, loader="stream"), steps=2560, seeds=seeds)
+    curves = [record.measurement.curve for record in records]
+    losses = [tuple(factor * loss for loss in curve.train_loss) for curve in curves]
+    return [
+        msgspec.structs.replace(
+            record,
+            measurement=msgspec.structs.replace(record.measurement, curve=msgspec.structs.replace(curve, train_loss=loss)),
+        )
+        for record, curve, loss in zip(records, curves, losses, strict=True)
+    ]
+
+
+def test_what_shuffling_inside_a_window_costs_is_said_at_equal_batch_sizes():
+    full = s.curve_records(s.case(32), steps=2560)
+    (text,) = said([*full, *streamed(1.0)], "Window")
+    assert text == (
+        "loss after 10 epochs with batch 32: 0.0449 with stream, 0.0449 with a full shuffle (slice), their 95 % intervals "
+        "overlap. With stream, rows are shuffled only inside a window."
+    )
+    (text,) = said([*full, *streamed(2.0)], "Window")
+    assert "0.0898 with stream, 0.0449 with a full shuffle (slice), their 95 % intervals do not overlap." in text
+    (text,) = said([*s.curve_records(s.case(32), steps=2560, seeds=1), *streamed(2.0, seeds=1)], "Window")
+    assert "(slice), no interval." in text
+
+
+def test_nothing_is_said_of_windows_where_there_is_nothing_to_compare():
+    assert not said([*s.curve_records(s.case(64)), *streamed(1.0)], "Window")
+    diverged = [s.curve_record(s.case(32), seed=seed, status="diverged") for seed in range(3)]
+    assert not said([*diverged, *streamed(1.0)], "Window")
+    full = [*s.curve_records(s.case(None)), *s.curve_records(s.case(None, loader="stream"))]
+    assert not said(full, "Window")  # its gradient is the same in any order
+    ordered = {"shuffle": False}
+    assert not said(
+        [*s.curve_records(s.case(32, **ordered)), *s.curve_records(s.case(32, loader="stream", **ordered))], "Window"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,18 @@
 
 import math
 
+import msgspec
 import pytest
 import synthetic as s
 
 from mbbench import store
 from mbbench.case import Cell
 from mbbench.record import Measurement
-from mbbench.reporting import analysis
+from mbbench.reporting import analysis, readable
 from mbbench.reporting.losses import band, comparable, horizon, loss_at, reaches
 from mbbench.reporting.pooling import contended, pools, settings
+from mbbench.reporting.selection import latest
+from mbbench.reporting.stats import Estimate
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_a_cell_that_cannot_be_run_has_a_row():
 def test_records_of_another_machine_are_left_out_and_counted():
     old = s.time_records(s.case(32), 0.5, environment=s.environment("2026-11-22T00:00:00.000Z", processor="Other"))
     new = s.time_records(s.case(32), 0.1)
-    kept, notes = analysis.latest([*new, *old])
+    kept, notes = latest([*new, *old])
     assert kept == new
     assert notes == ["3 records of other machines left out: times of different machines are not pooled."]
 
@@ -102,7 +105,7 @@ def test_records_of_another_machine_are_left_out_and_counted():
 def test_only_the_newest_code_of_a_cell_is_kept_over_all_its_seeds():
     old = s.curve_records(s.case(32), environment=s.environment("2026-11-22T00:00:00.000Z", commit="0" * 40))
     new = s.curve_records(s.case(32), seeds=1)
-    kept, notes = analysis.latest([*old, *new])
+    kept, notes = latest([*old, *new])
     assert kept == new
     assert "3 records left out: the code," in notes[0]
 
@@ -110,20 +113,20 @@ def test_only_the_newest_code_of_a_cell_is_kept_over_all_its_seeds():
 def test_the_newer_of_two_equal_measurements_is_kept():
     first = s.time_record(s.case(32), 0.5)
     again = s.time_record(s.case(32), 0.1, environment=s.environment("2026-11-24T00:00:00.000Z"))
-    kept, notes = analysis.latest([first, again])
+    kept, notes = latest([first, again])
     assert kept == [again]
     assert "1 record left out because the same was measured again later." in notes
 
 
 def test_cells_of_several_code_states_are_named():
     old = s.time_record(s.case(32), 0.5, environment=s.environment("2026-11-22T00:00:00.000Z", commit="0" * 40))
-    kept, notes = analysis.latest([old, s.time_record(s.case(64), 0.5)])
+    kept, notes = latest([old, s.time_record(s.case(64), 0.5)])
     assert len(kept) == 2
     assert "2 states of the code" in notes[0]
 
 
 def test_nothing_is_kept_of_nothing():
-    assert analysis.latest([]) == ([], [])
+    assert latest([]) == ([], [])
 
 
 def test_a_record_is_contended_where_its_wall_clock_outran_its_processor():
@@ -139,6 +142,91 @@ def test_settings_keep_apart_what_may_not_be_compared():
     titles = [setting.title for setting in settings(records)]
     assert len(set(titles)) == 4
     assert "linear, n = 8,192, CPU, 1 thread" in titles
+
+
+def test_a_batch_in_micro_batches_stands_in_the_setting_of_the_batch():
+    cells = [s.case(32), s.case(None), s.case(None, micro_batch=64), s.case(1024, micro_batch=64)]
+    (setting,) = settings([s.time_record(cell) for cell in reversed(cells)])
+    assert setting.title == "linear, n = 8,192, CPU, 1 thread"
+    assert [pool.batch for pool in setting.pools] == [
+        "batch 32",
+        "batch 1,024 in micro-batches of 64",
+        "full batch",
+        "full batch in micro-batches of 64",
+    ]
+    assert setting.find(None, "slice").cell == s.case(None)
+    assert setting.find(None, "slice", 64).cell == s.case(None, micro_batch=64)
+    assert setting.find(1024, "slice") is None
+
+
+def test_page_faults_are_of_one_epoch():
+    faults = msgspec.structs.replace
+    whole, part = s.time_record(s.case(32)), s.time_record(s.case(32))
+    whole = faults(whole, measurement=faults(whole.measurement, minor_faults=190))  # 19 rounds of an epoch
+    part = faults(part, measurement=faults(part.measurement, minor_faults=190, samples_per_round=2048, epochs_per_round=0))
+    rows = analysis.table([whole, part, s.time_record(s.case(32)), *s.curve_records(s.case(32), seeds=1)])
+    assert rows.faults_per_epoch.tolist()[:2] == [10, 40]
+    assert rows.faults_per_epoch.isna().tolist() == [False, False, True, True]
+
+
+def test_the_summary_has_the_memory_of_each_cell():
+    records = [
+        s.memory_record(s.case(32)),
+        s.memory_record(s.case(512, device="cuda")),
+        s.memory_record(s.case(None), limit_bytes=2**20),
+        *s.time_records(s.case(64), 0.1),
+    ]
+    table = analysis.summary(records).set_index("samples_per_step")
+    law = s.FIXED_BYTES + 32 * s.PER_ROW_BYTES
+    assert table.loc[32, ["peak_tensor_bytes", "predicted_peak_bytes"]].tolist() == [law, law]
+    assert table.loc[32, "peak_rss_delta_bytes"] == law * s.OVERHEAD
+    assert table.loc[512, "peak_device_allocated_bytes"] == s.FIXED_BYTES + 512 * s.PER_ROW_BYTES
+    assert math.isnan(table.loc[512, "peak_tensor_bytes"])
+    assert table.memory_status.to_dict() == {32: "ok", 64: "", 8192: "oom", 512: "ok"}
+    assert table.peak_tensor_bytes.isna().to_dict() == {32: False, 64: True, 8192: True, 512: True}
+    assert table.loc[8192, "predicted_peak_bytes"] == s.FIXED_BYTES + 8192 * s.PER_ROW_BYTES
+
+
+def test_the_text_table_has_peak_memory_and_micro_batches_only_where_there_are_any():
+    times = s.time_records(s.case(None), 0.02)
+    assert "memory" not in analysis.text_table(times)
+    assert "micro" not in analysis.text_table(times)
+    text = analysis.text_table([*times, s.memory_record(s.case(None, micro_batch=64)), s.memory_record(s.case(None))])
+    heads, *rows = text.splitlines()
+    assert "peak memory" in heads
+    assert "micro batch" in heads
+    assert "40 MiB" in rows[0]
+    assert rows[1].split()[:2] == ["64", "full"]
+    assert "8.25 MiB" in rows[1]
+    assert "nan" not in text.lower()
+
+
+def test_sizes_have_three_digits_and_binary_units():
+    sizes = [0, 512, 1023, 1536, 312 * 2**20, 1.5 * 2**30, 2**30, 1020 * 2**20, 3 * 2**40, 1234567]
+    assert [readable.size(size) for size in sizes] == [
+        "0 B",
+        "512 B",
+        "1 KiB",
+        "1.5 KiB",
+        "312 MiB",
+        "1.5 GiB",
+        "1 GiB",
+        "1 GiB",
+        "3 TiB",
+        "1.18 MiB",
+    ]
+
+
+def test_a_ratio_of_times_is_told_as_what_it_adds():
+    def more(value, low=None, high=None):
+        return readable.more_time(Estimate(value=value, low=low, high=high, n=3, unit="ratio"), "with batch 64")
+
+    assert more(1.12, 1.08, 1.16) == "12 % more time than with batch 64 (8 to 16 %)"
+    assert more(0.95, 0.92, 0.98) == "5 % less time than with batch 64 (2 to 8 %)"
+    assert more(1.01, 0.98, 1.04) == "1 % more time than with batch 64 (2 % less to 4 % more)"
+    assert more(1.12) == "12 % more time than with batch 64"
+    assert more(3.1, 3.0, 3.2) == "3.1 times as long as with batch 64 (3.0 to 3.2)"
+    assert more(1.12, 0.2, 30) == "1.1 times as long as with batch 64 (0.20 to 30)"
 
 
 def test_a_band_holds_the_curve_of_the_middle_seed():

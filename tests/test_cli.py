@@ -39,14 +39,14 @@ def test_a_run_ends_with_a_table_a_verdict_and_where_its_records_are_and_resumes
     assert "digits-mlp" in out
     assert "mbbench report results" in out
     records = store.load_records(tmp_path / "results")
-    assert len(records) == 8
+    assert len(records) == 12
     assert {record.measurement.status for record in records} <= {"ok", "budget_exhausted"}
     code, out, err = typed(*command)
     assert code == 0
-    assert "8 of 8 are measured already" in err
-    assert len(store.load_records(tmp_path / "results")) == 8
+    assert "12 of 12 are measured already" in err
+    assert len(store.load_records(tmp_path / "results")) == 12
     code, _, _ = typed(*command, "--again")
-    assert len(store.load_records(tmp_path / "results")) == 16
+    assert len(store.load_records(tmp_path / "results")) == 24
     frame = mbbench.load(tmp_path / "results")
     timed = frame[frame.kind == "time"]
     assert (timed.samples_per_s * timed.epoch_s).tolist() == pytest.approx([500] * len(timed))
@@ -65,7 +65,7 @@ def test_a_run_ends_with_a_table_a_verdict_and_where_its_records_are_and_resumes
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(typed, tmp_path):
     code, out, _ = typed("run", "linear", "--batch-size", "32,full", "--dry-run", *TINY)
     assert code == 0
-    assert "4 passes over 2 cells" in out
+    assert "6 passes over 2 cells" in out
     assert not (tmp_path / "results").exists()
 
 

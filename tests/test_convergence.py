@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch.nn import functional
 from mbbench.case import Budget, Case
 from mbbench.measuring import convergence
 from mbbench.measuring.convergence import divergence, evaluation_steps, last_step, loss_curve, samples_seen
+from mbbench.measuring.files import Files
 from mbbench.measuring.problems import Problem, resolve
 from mbbench.measuring.training import prepare
 
@@ -209,3 +211,18 @@ def test_a_loss_that_is_not_finite_from_the_start_is_an_error_of_the_data_or_the
     found = curve(spoiled, Budget(max_steps=10))
     assert found["status"] == "error"
     assert "not finite before the first update" in found["message"]
+
+
+def test_a_loss_curve_over_rows_in_files_is_that_over_the_same_rows_in_memory(tmp_path):
+    x = np.random.default_rng(0).standard_normal((300, 3), dtype=np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", x[:, :1])
+    files = Files(x=tmp_path / "x.npy", y=tmp_path / "y.npy")
+    stored = Problem(model=lambda: nn.Linear(3, 1), loss=functional.mse_loss, data=files)
+    by_loader = [
+        curve(stored, Budget(max_steps=40), loader=loader, batch_size=16, shuffle=False)["curve"]
+        for loader in ("stream", "slice")
+    ]
+    assert by_loader[0].train_loss == by_loader[1].train_loss
+    assert by_loader[0].heldout_loss == by_loader[1].heldout_loss
+    assert by_loader[0].heldout_loss[-1] < by_loader[0].heldout_loss[0]

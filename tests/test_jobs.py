@@ -88,7 +88,11 @@ def test_seeds_are_counted_from_the_seed_of_the_case():
 def test_a_cell_that_cannot_be_run_makes_one_job_of_each_pass():
     cells = grid("linear", n_samples=[50, 100], batch_size=100)
     jobs = make_jobs(cells, PLACE, repeats=3, seeds=3)
-    assert [(job.kind, job.repeat) for job in jobs if not job.case.applicable] == [("time", 0), ("convergence", 0)]
+    assert [(job.kind, job.repeat) for job in jobs if not job.case.applicable] == [
+        ("time", 0),
+        ("convergence", 0),
+        ("memory", 0),
+    ]
 
 
 def test_a_curve_has_2000_steps_or_20_epochs_whichever_is_more_and_5_s():
@@ -136,8 +140,8 @@ def test_repeats_on_a_device_that_is_not_here_are_left_out():
     assert [job for job in kept if job.case.device == "cpu"] == here
     missing = [(job.kind, job.case.batch_size, job.repeat, job.case.seed) for job in kept if job.case.device == "cuda"]
     assert missing == [
-        *[("time", 10, 0, 0), ("convergence", 10, 0, 0), ("convergence", 10, 0, 1)],
-        *[("time", None, 0, 0), ("convergence", None, 0, 0), ("convergence", None, 0, 1)],
+        *[("time", 10, 0, 0), ("convergence", 10, 0, 0), ("convergence", 10, 0, 1), ("memory", 10, 0, 0)],
+        *[("time", None, 0, 0), ("convergence", None, 0, 0), ("convergence", None, 0, 1), ("memory", None, 0, 0)],
     ]
 
 
@@ -147,3 +151,11 @@ def test_passes_that_differ_in_their_budget_only_are_all_kept():
     assert once(jobs, facts) == jobs
     missing = {"linear": Facts(unavailable={"cpu": "not here"})}
     assert len(once(jobs, missing)) == 2 * len(CELLS)
+
+
+def test_memory_passes_come_first_and_small_before_large():
+    cells = grid("linear", n_samples=100, batch_size=["full", 1, 10])
+    order = interleaved(make_jobs(cells, PLACE, repeats=2, seeds=1), seed="s")
+    assert [job.case.samples_per_step for job in order[:3]] == [1, 10, 100]
+    assert [job.kind for job in order[:3]] == ["memory"] * 3
+    assert "memory" not in [job.kind for job in order[3:]]

@@ -131,6 +131,73 @@ def test_hostile_names_and_messages_are_text(tmp_path):
     assert any(HOSTILE in text for text in reader.texts)
 
 
+@pytest.fixture(scope="module")
+def with_memory(tmp_path_factory):
+    output = tmp_path_factory.mktemp("memory") / "index.html"
+    cells = [s.case(32), s.case(512), s.case(None), s.case(None, micro_batch=64)]
+    times = [record for cell in cells[:2] for record in s.time_records(cell, 0.1)]
+    records = [*times, *(s.memory_record(cell, limit_bytes=20 * 2**20) for cell in cells)]
+    records.append(s.memory_record(s.case(4096), oom_by="raised", message=HOSTILE))
+    return page.build(records, output), output.read_text(encoding="utf-8")
+
+
+def test_memory_has_a_frame_with_figure_method_and_table(with_memory):
+    said, html = with_memory
+    reader = Reader(html)
+    text = " ".join(reader.texts)
+    assert "How much memory does it take?" in text
+    assert "counted by torch's profiler" in text
+    heads = re.findall(
+        r"<th scope=\"col\">([^<]*)</th>", html.split("How much memory does it take?")[1].split("</table>")[0]
+    )
+    assert heads == [
+        *(
+            "batch size",
+            "loader",
+            "micro-batch",
+            "tensors",
+            "making the rows",
+            "process",
+            "overhead",
+            "predicted",
+            "scratch",
+        ),
+        *("gradient off by", "limit", "status"),
+    ]
+    rows = re.findall(r"<tr>(<td>.*?)</tr>", html.split("How much memory does it take?")[1].split("</table>")[0])
+    cells = [re.findall(r"<td>([^<]*)</td>", row) for row in rows]
+    assert cells[-1] == [
+        *("full (8,192)", "slice", "64", "8.25 MiB", "2 MiB", "10.3 MiB", "1.25", "8.25 MiB", "0 B", "2e-7", "20 MiB", "ok")
+    ]
+    assert cells[-2] == [
+        *("full (8,192)", "slice", "", "", "", "", "", "40 MiB", "", "", "20 MiB", "out of memory: predicted")
+    ]
+    for answer in said.answers:
+        assert all(finding.text.lower() in text.lower() for finding in answer.findings)
+
+
+def test_hostile_messages_of_memory_records_are_text(with_memory):
+    reader = Reader(with_memory[1])
+    assert "script" not in reader.tags
+    assert reader.open == []
+    assert any(HOSTILE in text for text in reader.texts)
+
+
+def test_without_a_memory_pass_there_is_no_frame_on_it(built, tmp_path):
+    assert "How much memory" not in built[2]
+    page.build([s.failure(s.case(32), "error", kind="memory")], tmp_path / "index.html")
+    assert "<svg" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_memory_alone_can_be_built(tmp_path, device):
+    records = [s.memory_record(s.case(size, device=device), limit_bytes=20 * 2**20) for size in (32, 512, None)]
+    said = page.build(records, tmp_path / "index.html", figures=False)
+    text = " ".join(Reader((tmp_path / "index.html").read_text(encoding="utf-8")).texts)
+    assert said.headline in text
+    assert ("held by allocator" in text) == (device == "cuda")
+
+
 @pytest.mark.parametrize("status", ["oom", "unavailable", "error"])
 def test_a_report_of_failures_alone_can_be_built(tmp_path, status):
     said = page.build([s.failure(s.case(size), status) for size in (32, None)], tmp_path / "index.html")
@@ -184,11 +251,22 @@ def test_the_page_builds_where_torch_cannot_be_imported(tmp_path):
     assert Path(output).stat().st_size > 10_000
 
 
+def test_the_command_to_repeat_has_the_budget_and_asks_for_micro_batches_apart():
+    cells = [s.case(32), s.case(None), s.case(None, micro_batch=64)]
+    records = [record for cell in cells for record in (s.time_record(cell), s.memory_record(cell, limit_bytes=2**24))]
+    assert provenance.commands([*records, s.curve_record(s.case(32))]) == [
+        "mbbench run linear --batch-size 32,full --n 8192 --threads 1 --memory-budget 16777216 --seconds 1 --max-seconds 5"
+        " --repeats 1 --seeds 1",
+        "mbbench run linear --batch-size full --n 8192 --micro-batch 64 --threads 1 --measure time,memory"
+        " --memory-budget 16777216 --seconds 1 --repeats 1 --seeds 1",
+    ]
+
+
 def test_the_commands_to_repeat_name_the_grid_of_each_problem():
     other = s.time_record(s.case(8, problem="my model.py:p", lr=0.1, shuffle=False, options=(("rows", "host"),)))
     assert provenance.commands([*s.suite(batch_sizes=[32, None]), other]) == [
-        "mbbench run linear --batch-size 32,full --n 8192 --loader slice,dataloader --threads 1 --seconds 1"
-        " --max-seconds 5 --repeats 3 --seeds 3",
+        "mbbench run linear --batch-size 32,full --n 8192 --loader slice,dataloader --threads 1 --measure"
+        " time,convergence --seconds 1 --max-seconds 5 --repeats 3 --seeds 3",
         "mbbench run 'my model.py:p' --batch-size 8 --n 8192 --lr 0.1 --threads 1 --no-shuffle --rows host"
-        " --seconds 1 --repeats 1 --seeds 1",
+        " --measure time --seconds 1 --repeats 1 --seeds 1",
     ]

@@ -133,11 +133,38 @@ def test_a_module_starts_every_run_from_its_own_parameters():
         ({"data": (X, Y[:5])}, "data has 10 rows of features and 5 targets"),
         ({"data": X.numpy()}, "data is a ndarray: expected two tensors"),
         ({"held_out": 1.0}, "held_out is 1.0: expected a share"),
+        ({"weight": 2.0}, "weight is a float: give a function"),
     ],
 )
 def test_a_problem_that_cannot_be_is_refused_with_what_was_expected(fields, message):
     with pytest.raises(UsageError, match=message):
         problem(**fields)
+
+
+def test_a_problem_holds_the_storages_of_its_tensors_each_once():
+    assert problem().held_bytes == 20 * 4 + 10 * 4
+    assert problem(data=(X[:, :1], X[:, 1:])).held_bytes == 20 * 4
+    assert problem(data=lambda n, seed: (X[:n], Y[:n])).held_bytes == 0
+
+
+def test_a_sample_is_the_first_rows_of_what_is_given_or_would_be_made():
+    x, y = problem().sample(3, seed=1)
+    assert torch.equal(x, X[:3])
+    assert torch.equal(y, Y[:3])
+    assert len(problem().sample(30, seed=1)[0]) == 10
+    asked = []
+
+    def made(n, seed):
+        asked.append((n, seed))
+        return torch.full((n, 2), float(seed)), torch.zeros(n, 1)
+
+    assert problem(data=made).sample(3, seed=4)[0].tolist() == [[4.0, 4.0]] * 3
+    assert len(problem(data=made, n_samples=10**9).sample(2000, seed=4)[0]) == 2000
+    assert asked == [(1000, 4), (2000, 4)]
+
+
+def test_a_sample_of_a_function_that_refuses_few_rows_is_cut_from_its_own_number():
+    assert resolve("linear-d1001")[0].sample(2, 0)[0].shape == (2, 1001)
 
 
 def test_more_rows_than_there_are_is_refused():

@@ -108,6 +108,69 @@ def test_the_same_seed_gives_the_same_parameters_bit_for_bit_and_another_seed_ot
     assert not torch.equal(weights(3), weights(4))
 
 
+TOKENS = torch.randint(1, 50, (60, 12), generator=torch.Generator().manual_seed(0))
+LENGTHS = torch.arange(60) // 6 + 1  # sorted by length: a micro-batch of 8 has 10 to 80 tokens
+SEQUENCES = TOKENS * (torch.arange(12) < LENGTHS[:, None])  # 0 is padding
+
+
+def of_tokens(weight=None) -> Problem:
+    """Predict each token's number, the mean taken over the tokens that are not padding."""
+
+    def loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        real = target > 0
+        return (prediction.squeeze(-1) - target / 50).square()[real].mean()
+
+    model = lambda: torch.nn.Sequential(torch.nn.Embedding(50, 4), torch.nn.Linear(4, 1))  # noqa: E731
+    return Problem(model=model, loss=loss, data=(SEQUENCES, SEQUENCES), held_out=0.0, weight=weight)
+
+
+def real_tokens(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (y > 0).sum()
+
+
+def token_gradient(weight=None, **fields) -> torch.Tensor:
+    training = prepare(Case(problem="a:b", n_samples=60, dtype="float64", **fields), of_tokens(weight))
+    training.train(training.epoch())
+    return torch.cat([parameter.grad.flatten() for parameter in training.model.parameters()])
+
+
+@pytest.mark.parametrize("loader", ["slice", "gather", "dataloader"])
+@pytest.mark.parametrize("micro_batch", [1, 7, 8, 32])
+def test_padded_sequences_accumulate_exactly_by_their_tokens_and_not_by_their_rows(micro_batch, loader):
+    whole = token_gradient()
+
+    def off(weight) -> float:
+        accumulated = token_gradient(weight, micro_batch=micro_batch, loader=loader)
+        return float((accumulated - whole).norm() / whole.norm())
+
+    assert off(real_tokens) <= 1e-13
+    assert off(None) > 1e-3
+
+
+def test_a_weight_changes_nothing_where_an_update_is_one_batch_or_weights_are_rows():
+    assert torch.equal(token_gradient(real_tokens), token_gradient())
+    by_rows = token_gradient(lambda x, y: len(x), micro_batch=7)
+    assert torch.allclose(by_rows, token_gradient(micro_batch=7), rtol=1e-14, atol=0)
+
+
+def test_mean_loss_weighs_the_chunks_of_an_evaluation_as_the_problem_says(monkeypatch):
+    by_tokens, by_rows = (
+        prepare(Case(problem="a:b", n_samples=60, dtype="float64"), of_tokens(weight)) for weight in (real_tokens, None)
+    )
+    whole = mean_loss(by_tokens, by_tokens.rows)
+    assert mean_loss(by_rows, by_rows.rows) == whole
+    monkeypatch.setattr("mbbench.measuring.training.EVALUATION_ROWS", 7)
+    assert mean_loss(by_tokens, by_tokens.rows) == pytest.approx(whole, rel=1e-13)
+    assert abs(mean_loss(by_rows, by_rows.rows) / whole - 1) > 1e-3
+
+
+def test_rows_that_are_all_trained_on_in_their_own_dtype_are_used_as_they_are():
+    x = torch.zeros(9, 3)
+    given = Problem(model=lambda: torch.nn.Linear(3, 1), loss=functional.mse_loss, data=(x, x[:, :1].clone()))
+    training = prepare(Case(problem="a:b", n_samples=9, batch_size=3), given)
+    assert [part.data_ptr() for part in training.rows] == [part.data_ptr() for part in given.data]
+
+
 def test_mean_loss_weighs_the_chunks_of_an_evaluation_by_their_rows(monkeypatch):
     training = prepare(Case(problem="digits-mlp", n_samples=N), resolve("digits-mlp")[0])
     whole = mean_loss(training, training.rows)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from mbbench.api import max_batch as max_batch
     from mbbench.api import run as run
     from mbbench.axes import grid as grid
     from mbbench.case import Budget as Budget
     from mbbench.case import Case as Case
+    from mbbench.measuring.files import Files as Files
     from mbbench.measuring.problems import Problem as Problem
     from mbbench.reporting.analysis import curves as curves
     from mbbench.reporting.analysis import load as load
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
 _HOME = {
     "Budget": "mbbench.case",
     "Case": "mbbench.case",
+    "Files": "mbbench.measuring.files",
     "Problem": "mbbench.measuring.problems",
     "curves": "mbbench.reporting.analysis",
     "grid": "mbbench.axes",
+    "max_batch": "mbbench.api",
     "load": "mbbench.reporting.analysis",
     "run": "mbbench.api",
 }

@@ -7,26 +7,30 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mbbench.axes import grid
-from mbbench.case import FULL, Budget, Case, Cell, UsageError, check_name
+from mbbench import asked, fitting
+from mbbench.axes import grid, read_bytes
+from mbbench.case import FULL, Budget, Case, Cell, UsageError
+from mbbench.fitting import MaxBatch, OnTry, Search
 from mbbench.measuring import jobs as job_lists
 from mbbench.measuring import session
 from mbbench.measuring.environment import physical_cores
-from mbbench.measuring.jobs import Job, Place
-from mbbench.record import Kind, Record
+from mbbench.measuring.jobs import KINDS, Job
+from mbbench.record import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mbbench.measuring.problems import Problem
 
-KINDS: tuple[Kind, ...] = ("time", "convergence")
 DEFAULT_BATCH_SIZES: tuple[int | str, ...] = (32, 256, FULL)
 QUICK_S = 30.0
 SERVER_S = 5.0
 """Importing torch (2 to 3 s) and building an optimizer (2 s): by the worker server once, by a spawned worker each time."""
+
+MEMORY_S = 0.5
+"""What a memory pass of a small cell takes: a few updates, and again under a profiler."""
 
 PROCESS_S = 0.1
 """What a cell costs beside measuring and warming up: a forked process and its data."""
@@ -99,6 +103,8 @@ def plan(
     max_steps: int | None = None,
     max_seconds: float | None = None,
     timeout_s: float = session.TIMEOUT_S,
+    memory_budget: str | int | None = None,
+    predict: bool = True,
     quick: bool = False,
     again: bool = False,
     write: bool = True,
@@ -119,13 +125,16 @@ def plan(
         threads: of one operation; None: as many as there are physical cores, torch's default.
         shuffle: a new order in every epoch.
         options: see `mbbench.case.OPTIONS`.
-        measure: which passes, of "time" and "convergence".
+        measure: which passes, of "time", "convergence" and "memory".
         seeds: loss curves per cell.
         repeats: time passes per cell, each in a fresh process.
         seconds: of timed rounds per time pass.
         max_steps: of a loss curve; with `max_seconds` None as well: 2000 steps or 20 epochs, whichever is more.
         max_seconds: of training per loss curve; None: 5.
         timeout_s: seconds after which a cell is killed.
+        memory_budget: what a cell may take beyond its process at rest: "2GiB" or bytes; None: 80 % of what is free. Full
+            batch that is predicted not to fit gets a cell beside it that accumulates the same gradient in micro-batches.
+        predict: do not run a cell that is predicted not to fit.
         quick: share 30 s between all jobs.
         again: measure also what is measured already.
         write: whether records will be written (a dry run does not).
@@ -137,8 +146,9 @@ def plan(
     for name, value in (("seeds", seeds), ("repeats", repeats), ("seconds", seconds), ("timeout", timeout_s)):
         if value <= 0:
             raise UsageError(f"{name} is {value}: expected a number above 0")
-    kinds = _kinds(measure)
-    name, place = _named(problem)
+    kinds = asked.kinds(measure)
+    max_bytes = None if memory_budget is None else read_bytes(memory_budget)
+    name, place = asked.named(problem)
     axes = {
         "loader": loader,
         "device": device,
@@ -151,30 +161,72 @@ def plan(
     }
     # Checked with any n before a worker is started (4 s), so that a slip is answered at once.
     grid(name, n_samples=2**62 if n is None else n, batch_size=batch_size, options=options, **axes)
-    devices = [device] if isinstance(device, str) else list(device)
-    facts = session.describe(name, place, devices, timeout_s)
-    if facts.error is not None:
-        raise UsageError(facts.error)
-    if all(facts.unavailable[device] for device in devices):
-        raise UsageError(f"{facts.unavailable[devices[0]]}: use --device cpu, or run where there is one")
-    sizes = [facts.default_samples] if n is None else [n] if isinstance(n, int) else list(n)
-    if facts.most_samples is not None and max(sizes) > facts.most_samples:
-        raise UsageError(f"n is {max(sizes)}, but {name} has {facts.most_samples} samples: use fewer")
+    facts, sizes = asked.looked_at(name, place, device, n, timeout_s)
     cells = grid(name, n_samples=sizes, batch_size=batch_size, options=options, **axes)
-    make = functools.partial(job_lists.make_jobs, cells, place, kinds=kinds, repeats=repeats, seeds=seeds)
+    begun = session.begin({name: facts}, results if write else None, timeout_s, refuse=predict)
+    begun.predicted.update(session.predict(name, place, cells, timeout_s))
+    if predict and micro_batch is None:
+        cells = fitting.beside_full_batch(cells, begun, place, max_bytes)
+    make = functools.partial(
+        job_lists.make_jobs, cells, place, kinds=kinds, repeats=repeats, seeds=seeds, max_bytes=max_bytes
+    )
     if quick:
         every = make()
-        share_s = max(0.1, (QUICK_S - SERVER_S - sum(map(_start_s, every))) / len(every))
+        timed = sum(job.kind != "memory" for job in every)
+        share_s = max(0.1, (QUICK_S - SERVER_S - sum(map(_start_s, every))) / max(1, timed))
         # Half of a time pass is warm-up, which is never longer than the measuring.
         jobs = make(seconds=share_s / 2, curve_budget=curve_budget(max_steps, share_s))
     else:
         jobs = make(seconds=seconds, curve_budget=curve_budget(max_steps, max_seconds))
     jobs = job_lists.once_where_unavailable(jobs, {name: facts})
     done = {} if again else session.finished(results)
-    begun = session.begin({name: facts}, results if write else None, timeout_s)
     todo = [job for job in jobs if begun.key(job) not in done]
     kept = tuple(done[begun.key(job)] for job in jobs if begun.key(job) in done)
     return Plan(tuple(cells), tuple(job_lists.interleaved(todo, begun.run_id)), kept, begun)
+
+
+def max_batch(
+    problem: str | Problem,
+    *,
+    results: str | Path = "results",
+    n: int | None = None,
+    memory_budget: str | int | None = None,
+    minimum: int = 1,
+    maximum: int | None = None,
+    timeout_s: float = session.TIMEOUT_S,
+    on_try: OnTry = lambda record, printed: None,
+    **axes: Any,
+) -> MaxBatch:
+    """Search for the largest batch size that fits a memory budget, and for the micro-batch with which full batch does.
+
+    Each try trains a few updates in a process of its own under the budget, and is a record in `results`.
+
+    Args:
+        problem: see `run`.
+        results: folder for the records.
+        n: training rows; None: the problem's own number.
+        memory_budget: see `plan`.
+        minimum: smallest batch size of interest.
+        maximum: largest batch size of interest; None: all rows.
+        timeout_s: seconds after which a try is killed.
+        on_try: told each record, and what a worker printed that came to a fault.
+        axes: loader, device, optimizer, lr, dtype, threads, shuffle: one value each.
+
+    Raises:
+        UsageError: something was asked for that cannot be.
+    """
+    max_bytes = None if memory_budget is None else read_bytes(memory_budget)
+    name, place = asked.named(problem)
+    given = {"threads": physical_cores()} | {key: value for key, value in axes.items() if value is not None}
+    grid(name, n_samples=2**62 if n is None else n, batch_size=maximum, **given)
+    facts, (rows,) = asked.looked_at(name, place, str(given.get("device", "cpu")), n, timeout_s)
+    largest = rows if maximum is None else min(maximum, rows)
+    if not 1 <= minimum <= largest:
+        raise UsageError(f"min is {minimum} and max is {largest}: expected 1 <= min <= max, {rows} rows at most")
+    (case,) = grid(name, n_samples=rows, **given)
+    begun = session.begin({name: facts}, Path(results), timeout_s, refuse=False)
+    assert isinstance(case, Case)  # full batch always is
+    return fitting.max_batch(Search(case, begun, place, max_bytes, on_try), minimum, largest)
 
 
 def execute(plan: Plan, on_progress: OnProgress | None = None) -> list[Record]:
@@ -188,21 +240,6 @@ def execute(plan: Plan, on_progress: OnProgress | None = None) -> list[Record]:
             on_progress(record, printed, count, len(plan.jobs))
 
     return session.execute(plan.session, plan.jobs, on_record)
-
-
-def _kinds(measure: Sequence[str]) -> list[Kind]:
-    several = [measure] if isinstance(measure, str) else list(measure)
-    for kind in several:
-        check_name("pass", kind, KINDS)
-    return [kind for kind in KINDS if kind in several]
-
-
-def _named(problem: str | Problem) -> tuple[str, Place]:
-    if isinstance(problem, str):
-        return job_lists.locate(problem, Path.cwd())
-    import cloudpickle
-
-    return "python:problem", Place("", cloudpickle.dumps(problem))
 
 
 def curve_budget(max_steps: int | None, max_seconds: float | None) -> Callable[[Cell], Budget]:
@@ -225,7 +262,8 @@ def expected_s(job: Job) -> float:
 
 
 def _start_s(job: Job) -> float:
-    return PROCESS_S if job.case.device == "cpu" and sys.platform == "linux" else SERVER_S
+    process_s = PROCESS_S if job.case.device == "cpu" and sys.platform == "linux" else SERVER_S
+    return process_s + (MEMORY_S if job.kind == "memory" else 0.0)
 
 
 def notebook_plans(results: Path) -> list[Plan]:

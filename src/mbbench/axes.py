@@ -20,6 +20,18 @@ def read_batch_size(text: str | int | None) -> int | None:
     raise UsageError(f'batch_size is {text!r}: expected a whole number from 1 up, or "full"')
 
 
+def read_bytes(text: str | int) -> int:
+    """Read an amount of memory in bytes: "2GiB", "500 MB", a plain number of bytes; raise UsageError on anything else."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?\s*", str(text), re.IGNORECASE)
+    size = 0
+    if found:
+        power = " KMGT".index(found[2].upper()) if found[2] else 0
+        size = int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+    if size < 1:
+        raise UsageError(f'memory budget is {text!r}: expected an amount above 0, such as "1GiB", "500MB" or bytes')
+    return size
+
+
 def grid(
     problem: str | Iterable[str],
     *,

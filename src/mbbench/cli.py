@@ -38,20 +38,27 @@ def run(
     n: Annotated[str | None, typer.Option(help="Training rows, comma-separated. Default: the problem's own.")] = None,
     loader: Annotated[str, typer.Option(help=f"Of {', '.join(case.LOADERS)}.")] = "slice",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, xpu; comma-separated.")] = "cpu",
-    micro_batch: Annotated[str | None, typer.Option(help="Samples per forward pass: gradient accumulation.")] = None,
+    micro_batch: Annotated[
+        str | None, typer.Option(help="Samples per forward pass, comma-separated: gradient accumulation; none is without.")
+    ] = None,
     optimizer: Annotated[str, typer.Option(help=f"Of {', '.join(case.OPTIMIZERS)}.")] = "sgd",
     lr: Annotated[str | None, typer.Option(help="Learning rates. Default: the problem's own.")] = None,
     dtype: Annotated[str, typer.Option(help=f"Of {', '.join(case.DTYPES)}.")] = "float32",
     threads: Annotated[str | None, typer.Option(help="Threads of one operation. Default: physical cores.")] = None,
     shuffle: Annotated[bool, typer.Option(help="A new order of the rows in every epoch.")] = True,
     rows: Annotated[str, typer.Option(help="Where the rows lie: device, or host (moved batch by batch).")] = "device",
-    measure: Annotated[str, typer.Option(help="Passes: time, convergence.")] = "time,convergence",
+    malloc: Annotated[str, typer.Option(help="default, or mmap64k: a diagnostic of the memory pass.")] = "default",
+    measure: Annotated[str, typer.Option(help="Passes: time, convergence, memory.")] = "time,convergence,memory",
     seeds: Annotated[int, typer.Option(help="Loss curves per case.")] = 3,
     repeats: Annotated[int, typer.Option(help="Time passes per case, each in a fresh process.")] = 3,
     seconds: Annotated[float, typer.Option(help="Of timed rounds per time pass.")] = 1.0,
     max_steps: Annotated[int | None, typer.Option(help="Of a loss curve. Default: 2000, or 20 epochs if more.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Of training per loss curve. Default: 5.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds after which a cell is killed.")] = 300.0,
+    memory_budget: Annotated[
+        str | None, typer.Option(help="What a cell may take: 2GiB. Default: 80 % of what is free.")
+    ] = None,
+    predict: Annotated[bool, typer.Option(help="Do not run a cell that is predicted not to fit.")] = True,
     results: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("results"),
     quick: Annotated[bool, typer.Option("--quick", help="A first look: share 30 s between all cells.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Measure also what is measured already.")] = False,
@@ -67,13 +74,13 @@ def run(
         n=None if n is None else _numbers("n", n, int),
         loader=_split(loader),
         device=_split(device),
-        micro_batch=None if micro_batch is None else _numbers("micro_batch", micro_batch, int),
+        micro_batch=None if micro_batch is None else _micro_batches(micro_batch),
         optimizer=_split(optimizer),
         lr=None if lr is None else _numbers("lr", lr, float),
         dtype=_split(dtype),
         threads=None if threads is None else _numbers("threads", threads, int),
         shuffle=shuffle,
-        options={"rows": rows},
+        options={"rows": rows, "malloc": malloc},
         measure=_split(measure),
         seeds=seeds,
         repeats=repeats,
@@ -81,6 +88,8 @@ def run(
         max_steps=max_steps,
         max_seconds=max_seconds,
         timeout_s=timeout,
+        memory_budget=memory_budget,
+        predict=predict,
         quick=quick,
         again=again,
         write=not dry_run,
@@ -94,6 +103,48 @@ def run(
         return
     records = _watched(plan)
     _close(records, results)
+
+
+@app.command(epilog="Example: mbbench maxbatch mlp --n 1000000 --memory-budget 2GiB")
+def maxbatch(
+    problem: Annotated[str, typer.Argument(help="A built-in name (mbbench list), my_model.py:problem or pkg.mod:problem.")],
+    n: Annotated[int | None, typer.Option(help="Training rows. Default: the problem's own.")] = None,
+    memory_budget: Annotated[str | None, typer.Option(help="What it may take: 2GiB. Default: 80 % of what is free.")] = None,
+    minimum: Annotated[int, typer.Option("--min", help="Smallest batch size of interest.")] = 1,
+    maximum: Annotated[int | None, typer.Option("--max", help="Largest batch size of interest. Default: all rows.")] = None,
+    loader: Annotated[str, typer.Option(help=f"Of {', '.join(case.LOADERS)}.")] = "slice",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or xpu.")] = "cpu",
+    optimizer: Annotated[str, typer.Option(help=f"Of {', '.join(case.OPTIMIZERS)}.")] = "sgd",
+    dtype: Annotated[str, typer.Option(help=f"Of {', '.join(case.DTYPES)}.")] = "float32",
+    threads: Annotated[int | None, typer.Option(help="Threads of one operation. Default: physical cores.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a try is killed.")] = 300.0,
+    results: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON.")] = False,
+) -> None:
+    """Find the largest batch size that fits a memory budget, really trained; and how full batch fits by accumulation."""
+    from mbbench.reporting import fitting as words
+
+    def on_try(record: Record, printed: str) -> None:
+        screen.print("\n".join(filter(None, (words.tried(record), printed))), markup=False, soft_wrap=True)
+
+    found = api.max_batch(
+        problem,
+        results=results,
+        n=n,
+        memory_budget=memory_budget,
+        minimum=minimum,
+        maximum=maximum,
+        timeout_s=timeout,
+        on_try=on_try,
+        loader=loader,
+        device=device,
+        optimizer=optimizer,
+        dtype=dtype,
+        threads=threads,
+    )
+    typer.echo(words.to_json(found) if as_json else "\n".join(words.lines(found)))
+    if any(tried.status in FAULTS for tried in found.tried):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: mbbench report results/ -o reports/index.html")
@@ -213,6 +264,10 @@ def _close(records: list[Record], results: Path) -> None:
 
 def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _micro_batches(text: str) -> list[int | None]:
+    return [None if part == "none" else _numbers("micro_batch", part, int)[0] for part in _split(text)]
 
 
 def _numbers(name: str, text: str, kind: type[Number]) -> list[Number]:

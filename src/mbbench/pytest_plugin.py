@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 FIXTURE = "measured"
 MARKER = (
-    'mbbench(kind="time", repeats=3, seeds=3, seconds=0.5, max_steps=None, max_seconds=None, unit="epoch"): '
+    'mbbench(kind="time", repeats=3, seeds=3, seconds=0.5, max_steps=None, max_seconds=None, '
+    'memory_budget=None, unit="epoch"): '
     "how the cells of a bench are measured; unit is what one round of the table stands for: epoch, step or run"
 )
 
@@ -75,9 +76,11 @@ BENCH = pytest.StashKey[Bench]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --mb-results and --mb-timeout."""
+    """Add --mb-results, --mb-timeout, --mb-memory-budget and --mb-no-predict."""
     group = parser.getgroup("mbbench")
     group.addoption("--mb-results", metavar="DIR", default="results", help="folder for the records of bench/ (results/)")
+    group.addoption("--mb-memory-budget", metavar="SIZE", help="what a cell may take, as 2GiB (80 %% of what is free)")
+    group.addoption("--mb-no-predict", action="store_true", help="run also cells that are predicted not to fit")
     group.addoption("--mb-timeout", metavar="S", type=float, default=300.0, help="kill a cell after S seconds (300)")
 
 
@@ -186,20 +189,23 @@ def _cell(item: pytest.Item) -> Cell | None:
 def _measure(config: pytest.Config, items: list[pytest.Item], bench: Bench) -> None:
     from mbbench import suite
     from mbbench.api import expected_s
+    from mbbench.axes import read_bytes
     from mbbench.case import UsageError
     from mbbench.measuring.session import execute
 
     jobs: dict[Job, list[str]] = {}  # two tests may ask for the same pass: it is measured once
     results = None if bench.smoke else Path(config.getoption("mb_results"))
+    budget, refuse = config.getoption("mb_memory_budget"), not config.getoption("mb_no_predict")
     try:
+        max_bytes = None if budget is None else read_bytes(budget)
         for item in items:
             cell = _cell(item)
             if cell is not None:
-                for job in suite.bench_jobs(cell, _settings(item), smoke=bench.smoke):
+                for job in suite.bench_jobs(cell, _settings(item), bench.smoke, max_bytes):
                     jobs.setdefault(job, []).append(item.nodeid)
         if not jobs:
             return
-        session, order = suite.bench_session(list(jobs), results, config.getoption("mb_timeout"))
+        session, order = suite.bench_session(list(jobs), results, config.getoption("mb_timeout"), refuse)
     except UsageError as error:
         raise pytest.UsageError(f"mbbench: {error}") from None
     bench.path = session.path

@@ -201,7 +201,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         run_id: the same for all records of one command.
-        kind: which pass, "time" or "convergence".
+        kind: which pass, "time", "convergence" or "memory".
         repeat: 0, 1, 2 ...: which fresh process of this cell.
         source: hash of the file that defines the problem.
         budget: limits of the pass, for a time pass the seconds of measuring.

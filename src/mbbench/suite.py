@@ -11,11 +11,15 @@ from typing import Any
 import msgspec
 
 from mbbench.api import curve_budget
+from mbbench.axes import read_bytes
 from mbbench.case import Cell, check_name
 from mbbench.measuring import jobs as job_lists
 from mbbench.measuring import session
 from mbbench.measuring.jobs import Job
 from mbbench.record import Record
+
+MEMORY = ("peak_tensor_bytes", "peak_rss_delta_bytes", "peak_device_allocated_bytes", "predicted_peak_bytes", "limit_bytes")
+"""What pytest-benchmark's JSON holds of a memory pass."""
 
 
 def settings(markers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -25,38 +29,47 @@ def settings(markers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         UsageError: a marker has a setting or a value that there is not.
     """
     chosen: dict[str, Any] = {"kind": "time", "repeats": 3, "seeds": 3, "seconds": 0.5, "max_steps": None}
-    chosen |= {"max_seconds": None, "unit": None}
+    chosen |= {"max_seconds": None, "memory_budget": None, "unit": None}
     for marker in reversed(list(markers)):
         for name in marker:
             check_name("setting of the marker mbbench", name, chosen)
         chosen |= marker
-    check_name("kind of the marker mbbench", chosen["kind"], ("time", "convergence"))
+    check_name("kind of the marker mbbench", chosen["kind"], job_lists.KINDS)
     check_name("unit of the marker mbbench", chosen["unit"] or "run", ("epoch", "step", "run"))
     chosen["unit"] = chosen["unit"] or ("epoch" if chosen["kind"] == "time" else "run")
     return chosen
 
 
-def bench_jobs(cell: Cell, settings: Mapping[str, Any], smoke: bool) -> list[Job]:
+def bench_jobs(cell: Cell, settings: Mapping[str, Any], smoke: bool, max_bytes: int | None = None) -> list[Job]:
     """Return the jobs of one bench test: the settings of its marker, or one step of one process for a smoke run."""
     _, place = job_lists.locate(cell.problem, Path.cwd())
+    if max_bytes is None and settings["memory_budget"] is not None:
+        max_bytes = read_bytes(settings["memory_budget"])
     jobs = job_lists.make_jobs(
         [cell],
         place,
-        kinds=["time" if smoke else settings["kind"]],
+        kinds=["time" if smoke and cell.option("malloc") == "default" else settings["kind"]],
         repeats=1 if smoke else settings["repeats"],
         seeds=settings["seeds"],
         seconds=settings["seconds"],
         curve_budget=curve_budget(settings["max_steps"], settings["max_seconds"]),
+        max_bytes=max_bytes,
     )
     return [msgspec.structs.replace(job, smoke=smoke) for job in jobs]
 
 
-def bench_session(jobs: list[Job], results: Path | None, timeout_s: float) -> tuple[session.Session, list[Job]]:
+def bench_session(
+    jobs: list[Job], results: Path | None, timeout_s: float, refuse: bool = True
+) -> tuple[session.Session, list[Job]]:
     """Look at the problems and devices of a bench run; return the session and its jobs in order."""
     devices = sorted({job.case.device for job in jobs})
     places = {job.case.problem: job.place for job in jobs}
     facts = {name: session.describe(name, place, devices, timeout_s) for name, place in places.items()}
-    begun = session.begin(facts, results, timeout_s)
+    begun = session.begin(facts, results, timeout_s, refuse=refuse)
+    if results is not None:  # a smoke run makes one step: whether it fits is seen
+        for name, place in places.items():
+            cells = [job.case for job in jobs if job.case.problem == name]
+            begun.predicted.update(session.predict(name, place, cells, timeout_s))
     return begun, job_lists.interleaved(job_lists.once_where_unavailable(jobs, facts), begun.run_id)
 
 
@@ -67,6 +80,8 @@ def rounds_s(record: Record, unit: str) -> tuple[float, ...]:
         return measurement.epochs_s(record.case.n_samples)
     if unit == "step":
         return measurement.steps_s()
+    if record.kind == "memory":
+        return (measurement.measuring_s,) if measurement.status == "ok" and measurement.measuring_s else ()
     return (measurement.curve.train_s[-1],) if measurement.curve and measurement.status == "ok" else ()
 
 
@@ -81,4 +96,5 @@ def extra_info(records: list[Record], unit: str) -> dict[str, Any]:
         "statuses": [record.measurement.status for record in records],
         "samples_per_s": case.n_samples / statistics.median(epochs) if epochs else None,
         "train_loss": [curve.train_loss[-1] for curve in curves],
+        **{name: getattr(records[0].measurement, name) for name in MEMORY if records[0].kind == "memory"},
     }

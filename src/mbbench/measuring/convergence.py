@@ -91,10 +91,9 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
     stream, done, train_s, evaluation_s = training.stream(), 0, 0.0, 0.0
     points: list[tuple[int, float, float, float | None]] = []
     status, message = "ok", None
-    rows = case.n_samples + (0 if training.heldout is None else len(training.heldout[0]))
     most_s = math.inf if budget.max_seconds is None else budget.max_seconds
     chunk = max(1, int(most_s / CHECKS / _step_s(case))) if budget.max_seconds else sys.maxsize
-    for step in [0, *evaluation_steps(case, rows, budget)]:
+    for step in [0, *evaluation_steps(case, training.evaluation_rows, budget)]:
         while done < step and train_s < most_s:
             count = min(chunk, step - done)
             train_0 = time.perf_counter()
@@ -169,7 +168,7 @@ def _warm_up(training: Training) -> None:
     state = torch.random.get_rng_state()
     model = copy.deepcopy(training.model)
     optimizer = OPTIMIZERS[training.case.optimizer](model.parameters(), training.lr)
-    updates = itertools.islice(epochs(training.case, *training.rows)(), 5)
+    updates = itertools.islice(epochs(training.case, training.rows, training.weight)(), 5)
     train(model, training.loss, optimizer, updates)
     _losses(training)
     torch.random.set_rng_state(state)

@@ -14,6 +14,10 @@ import msgspec
 from mbbench.case import Budget, Case, Cell, UsageError, check_problem
 from mbbench.record import Kind
 
+KINDS: tuple[Kind, ...] = ("time", "convergence", "memory")
+MEMORY_UPDATES = 5
+"""Most updates of a memory pass (`memory.short_epochs`)."""
+
 
 class Place(msgspec.Struct, frozen=True):
     """Where a worker finds a problem.
@@ -36,6 +40,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         repeat: which fresh process of this case.
         budget: its limits; a time pass measures for `max_seconds`.
         place: where its problem is.
+        limit_bytes: of memory beyond the process at rest; set as it is run.
         smoke: only see that it runs: one round of one step.
     """
 
@@ -44,6 +49,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     repeat: int
     budget: Budget
     place: Place
+    limit_bytes: int | None = None
     smoke: bool = False
 
 
@@ -56,6 +62,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         most_samples: rows there are; None: any number.
         source: hash of the file that defines the problem.
         unavailable: why each device that was asked about cannot be used, None where it can.
+        free_bytes: memory that can still be taken, for each device that can be used.
         identity: of this machine.
     """
 
@@ -64,6 +71,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     most_samples: int | None = None
     source: str = ""
     unavailable: dict[str, str | None] = {}
+    free_bytes: dict[str, int] = {}
     identity: dict[str, str | int | None] = {}
 
 
@@ -89,22 +97,30 @@ def make_jobs(
     cells: Iterable[Cell],
     place: Place,
     *,
-    kinds: Sequence[Kind] = ("time", "convergence"),
+    kinds: Sequence[Kind] = KINDS,
     repeats: int = 3,
     seeds: int = 3,
     seconds: float = 1.0,
     curve_budget: Callable[[Cell], Budget] | None = None,
+    max_bytes: int | None = None,
 ) -> list[Job]:
-    """Return the jobs of a grid: `repeats` time passes of each cell, and one convergence pass for each of `seeds` seeds.
+    """Return the jobs of a grid.
 
-    A cell that cannot be run makes one job of each kind, so that it appears in the results.
+    Of each cell: `repeats` time passes, one convergence pass for each of `seeds` seeds, one memory pass. A cell that cannot
+    be run makes one job of each kind, so that it appears in the results.
     """
     jobs = []
     for cell in cells:
+        if cell.option("malloc") != "default" and set(kinds) != {"memory"}:
+            raise UsageError("option malloc=mmap64k is a diagnostic of the memory pass alone: measure only memory with it")
+        budgets = {
+            "time": Budget(max_seconds=seconds, max_bytes=max_bytes),
+            "convergence": msgspec.structs.replace((curve_budget or default_curve_budget)(cell), max_bytes=max_bytes),
+            "memory": Budget(max_steps=MEMORY_UPDATES, max_bytes=max_bytes),
+        }
         for kind in kinds:
-            budget = Budget(max_seconds=seconds) if kind == "time" else (curve_budget or default_curve_budget)(cell)
-            common: dict[str, Any] = {"kind": kind, "budget": budget, "place": place}
-            if not isinstance(cell, Case):
+            common: dict[str, Any] = {"kind": kind, "budget": budgets[kind], "place": place}
+            if not isinstance(cell, Case) or kind == "memory":
                 jobs.append(Job(case=cell, repeat=0, **common))
             elif kind == "time":
                 jobs += [Job(case=cell, repeat=repeat, **common) for repeat in range(repeats)]
@@ -124,12 +140,18 @@ def once_where_unavailable(jobs: Iterable[Job], facts: dict[str, Facts]) -> list
 
 
 def interleaved(jobs: Iterable[Job], seed: str) -> list[Job]:
-    """Return the jobs in blocks, one replication (repeat or seed) of every cell a block, shuffled inside each block."""
+    """Return the jobs in blocks, one replication (repeat or seed) of every cell a block, shuffled inside each block.
+
+    Memory passes come first, small cells before large ones: what they say of the allocator decides which cells are run.
+    """
     generator = random.Random(seed)
+    several = list(jobs)
+    order = [job for job in several if job.kind == "memory"]
+    order.sort(key=lambda job: (job.case.n_samples, job.case.micro_batch or job.case.samples_per_step))
     blocks: dict[int, list[Job]] = {}
-    for job in jobs:
-        blocks.setdefault(job.repeat if job.kind == "time" else job.case.seed, []).append(job)
-    order = []
+    for job in several:
+        if job.kind != "memory":
+            blocks.setdefault(job.repeat if job.kind == "time" else job.case.seed, []).append(job)
     for number in sorted(blocks):
         generator.shuffle(blocks[number])
         order += blocks[number]

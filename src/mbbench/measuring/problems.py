@@ -1,27 +1,28 @@
 """What is trained: a model, a loss and rows. The built-in problems are in `builtin.py`; a user's own is found by name.
 
 Easy to get wrong: everything random follows from a seed and is made on the CPU, so that one seed gives the same tensors
-on every device; a user's file is imported in the worker only, without bytecode, so that an edit is always seen.
+on every device.
 """
 
 import copy
-import importlib
-import importlib.util
 import math
 import operator
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from mbbench.case import UsageError, check_problem
+from mbbench.measuring.files import Files, Stored, choose
+from mbbench.measuring.files import Pair as Pair
+from mbbench.measuring.modules import load_file, load_module
+from mbbench.measuring.modules import source_of as source_of
 from mbbench.record import digest
 
-Pair = tuple[Tensor, Tensor]
+SAMPLE_ROWS = 1000
+"""Most rows that a function is asked for where a few will do, unless it refuses so few."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +48,32 @@ class Problem:
         model: makes the model, called once per run after torch's generator was seeded; or a module, copied for each run
             (then every seed starts from the same parameters).
         loss: (prediction, target) -> scalar, the *mean* over rows.
-        data: features and targets as tensors; or a function (n, seed) -> features and targets of n rows.
+        data: features and targets as tensors; or a function (n, seed) -> features and targets of n rows; or Files.
         lr: learning rate where none is asked for.
         target_loss: full training loss that counts as trained, or None.
-        held_out: share of the rows kept for the held-out loss. Of given tensors the last share of a seeded order, and
-            none where a case asks for more rows than the rest; of a function additional rows.
-        n_samples: training rows where none are asked for; None: all tensors' rows but the held-out ones, 1000 of a function.
+        held_out: share of the rows kept for the held-out loss. Of given tensors the last share of a seeded order, of files
+            an even share of all their parts (`files.choose`), and none where a case asks for more rows than the rest; of a
+            function additional rows.
+        n_samples: training rows where none are asked for; None: all there are but the held-out ones, 1000 of a function.
         optimum_loss: the least possible full training loss, where it is known.
         curvature: smallest and largest eigenvalue of the loss's Hessian, where they are known; plain gradient descent
             diverges from lr = 2 / largest on.
+        weight: (features, targets) -> how much the mean loss of these rows counts in an update of micro-batches and in an
+            evaluation of several chunks, above 0 for each; None: their number. For a loss that is a mean over something
+            else, as tokens that are not padding. The sum is needed before the first backward, so an update's micro-batches
+            are there at once: views for the loader "slice", for every other copies of the batch's rows.
     """
 
     model: nn.Module | Callable[[], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
-    data: Pair | Callable[[int, int], Pair]
+    data: Pair | Files | Callable[[int, int], Pair]
     lr: float = 0.01
     target_loss: float | None = None
     held_out: float = 0.2
     n_samples: int | None = None
     optimum_loss: float | None = None
     curvature: tuple[float, float] | None = field(default=None)
+    weight: Callable[[Tensor, Tensor], float | Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without running anything; raise UsageError."""
@@ -84,7 +91,9 @@ class Problem:
                 raise UsageError(f"n_samples is {self.n_samples}: expected a whole number from 1 up")
         if not 0 <= self.held_out < 1:
             raise UsageError(f"held_out is {self.held_out}: expected a share of the rows, from 0 up to but not 1")
-        if not callable(self.data):
+        if not (self.weight is None or callable(self.weight)):
+            raise UsageError(f"weight is a {type(self.weight).__name__}: give a function (features, targets) -> a number")
+        if not (callable(self.data) or isinstance(self.data, Files)):
             x, y = _pair(self.data)
             if len(x) != len(y):
                 raise UsageError(f"data has {len(x)} rows of features and {len(y)} targets: give as many of each")
@@ -92,6 +101,8 @@ class Problem:
     @property
     def most_samples(self) -> int | None:
         """Rows there are, or None where any number can be made."""
+        if isinstance(self.data, Files):
+            return len(self.data)
         return None if callable(self.data) else len(self.data[0])
 
     @property
@@ -102,12 +113,35 @@ class Problem:
         total = self.most_samples
         return 1000 if total is None else total - int(self.held_out * total)
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the problem itself takes: of the storages of given tensors, each once."""
+        if callable(self.data) or isinstance(self.data, Files):
+            return 0
+        return sum({part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in self.data}.values())
+
+    def sample(self, rows: int, seed: int) -> Pair:
+        """Return a few rows cheaply: the first ones of what is given or would be made."""
+        if isinstance(self.data, Files):
+            return self.data.read(0, min(rows, len(self.data)))
+        if not callable(self.data):
+            return self.data[0][:rows], self.data[1][:rows]
+        few = max(rows, min(self.default_samples, SAMPLE_ROWS))
+        try:
+            x, y = _pair(self.data(few, seed))
+        except UsageError:  # linear-d2000 makes no fewer rows than features
+            x, y = _pair(self.data(self.default_samples, seed))
+        return x[:rows], y[:rows]
+
     def rows(self, n: int, seed: int) -> Rows:
         """Return `n` training rows, and held-out rows if any are left or can be made.
 
         Raises:
             UsageError: fewer than `n` rows are there, or the data function returned something else than asked for.
         """
+        if isinstance(self.data, Files):
+            train, held_out = self.stored(n, seed)
+            return Rows(*train.load(), None if held_out is None else held_out.load())
         if callable(self.data):
             extra = min(int(self.held_out * n) + 1, 10_000) if self.held_out else 0
             x, y = _pair(self.data(n + extra, seed))
@@ -115,16 +149,28 @@ class Problem:
                 raise UsageError(f"data({n + extra}, {seed}) returned {len(x)} rows and {len(y)} targets")
             return Rows(x[:n], y[:n], (x[n:], y[n:]) if extra else None)
         x, y = self.data
-        total = len(x)
+        held = self._held(n)
+        if n == len(x):  # known answers need all rows, in their stored order
+            return Rows(x, y, None)
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+        return Rows(*_picked(x, y, order[:n]), _picked(x, y, order[len(x) - held :]) if held else None)
+
+    def stored(self, n: int, seed: int) -> tuple[Stored, Stored | None]:
+        """Return which rows of the problem's files are trained on, and which are held out if any are left; none is read.
+
+        Raises:
+            UsageError: fewer than `n` rows are there.
+        """
+        assert isinstance(self.data, Files)
+        return choose(self.data, n, self._held(n), seed)
+
+    def _held(self, n: int) -> int:
+        """Return how many rows are held out beside n that are trained on; raise UsageError where n is too many."""
+        total = self.most_samples or 0
         if n > total:
             raise UsageError(f"n is {n}, but the data set has {total} samples: use {total} or fewer")
-        if n == total:  # known answers need all rows, in their stored order
-            return Rows(x, y, None)
-        order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
-        chosen = order[:n].sort().values
         held = int(self.held_out * total)
-        heldout = order[total - held :].sort().values if 0 < held <= total - n else None
-        return Rows(x[chosen], y[chosen], None if heldout is None else (x[heldout], y[heldout]))
+        return held if held <= total - n else 0
 
     def start(self, seed: int) -> nn.Module:
         """Return the model as it is before the first step, made on the CPU, in training mode."""
@@ -158,7 +204,7 @@ def resolve(name: str, location: str | None = None) -> tuple[Problem, str]:
         return builtin.make(name), digest(Path(builtin.__file__).read_bytes())
     check_problem(name)
     target, attribute = (location or name).rsplit(":", 1)
-    module = _load_file(Path(target)) if target.endswith(".py") else _load_module(target)
+    module = load_file(Path(target)) if target.endswith(".py") else load_module(target)
     found = getattr(module, attribute, None)
     if found is None:
         raise UsageError(f"{Path(target).name} has no attribute {attribute!r}: give the name of a mbbench.Problem in it")
@@ -170,38 +216,9 @@ def resolve(name: str, location: str | None = None) -> tuple[Problem, str]:
     return found, source_of(folder, module.__file__)
 
 
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}: give the path of a Python file that defines a mbbench.Problem")
-    sys.path.insert(0, str(path.parent.resolve()))  # its neighbours can be imported, as when it is run
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _load_module(name: str) -> ModuleType:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UsageError(f"there is no module {name!r}: give package.module:problem or file.py:problem") from None
-        raise
-
-
-def source_of(folder: Path, *files: str | None) -> str:
-    """Return a hash of these files and of every module imported from inside `folder`, installed packages left out."""
-    inside = {Path(file).resolve() for file in files if file}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file and Path(file).resolve().is_relative_to(folder.resolve()) and "site-packages" not in file:
-            inside.add(Path(file).resolve())
-    return digest(b"".join(path.read_bytes() for path in sorted(inside) if path.is_file()))
+def _picked(x: Tensor, y: Tensor, rows: Tensor) -> Pair:
+    chosen = rows.sort().values
+    return x.index_select(0, chosen.to(x.device)), y.index_select(0, chosen.to(y.device))
 
 
 def _pair(data: object) -> Pair:

@@ -9,6 +9,7 @@ why; children do not see later changes of `os.environ`, so it is handed over; a 
 """
 
 import contextlib
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -23,12 +24,19 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
+import psutil
 
-from mbbench.record import Phase, Status
+from mbbench.measuring.resident import own_bytes
+from mbbench.record import OomBy, Phase, Status
 
 PRELOAD = "mbbench.measuring.preload"
+WATCH_S = 0.005
+"""Between two looks at a worker's memory: 40 us each, on the parent's core."""
+SAID_UNDER_A_LIMIT = ("libgomp: Thread creation failed", "std::bad_alloc", "DefaultCPUAllocator", "Cannot allocate memory")
+"""What a worker prints that dies of its limit before it can answer."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -37,9 +45,26 @@ class Failure(msgspec.Struct, frozen=True):
     status: Status
     phase: Phase
     message: str
+    oom_by: OomBy | None = None
 
 
-def call(function: str, message: bytes, *, device: str, timeout_s: float) -> tuple[bytes | Failure, str]:
+class Outcome(NamedTuple):
+    """What came of a call: the answer or a Failure, the end of what was printed, the most bytes it was seen to take."""
+
+    answer: bytes | Failure
+    printed: str
+    seen_bytes: int | None = None
+
+
+def call(
+    function: str,
+    message: bytes,
+    *,
+    device: str,
+    timeout_s: float,
+    limit_bytes: int | None = None,
+    calm: Phase | None = None,
+) -> Outcome:
     """Run `worker.<function>(message)` in a fresh process.
 
     Args:
@@ -47,9 +72,8 @@ def call(function: str, message: bytes, *, device: str, timeout_s: float) -> tup
         message: its argument.
         device: "cpu" may fork, any other device is spawned (a forked CUDA context is broken).
         timeout_s: seconds after which the process is killed.
-
-    Returns:
-        What it returned, or a Failure where it died, was killed, or took too long; and the end of what it printed.
+        limit_bytes: of its own memory beyond what it tells to have at rest; it is killed where it is seen above.
+        calm: a phase in which it is looked at a tenth as often, since its clock is running.
     """
     fork = device == "cpu" and sys.platform == "linux"
     context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
@@ -64,26 +88,58 @@ def call(function: str, message: bytes, *, device: str, timeout_s: float) -> tup
         with _hidden_main():
             process.start()
         sender.close()
+        watch = _Watch(process, limit_bytes)
         phase: Phase = "start"
         deadline = time.monotonic() + timeout_s
         # The pipe alone would not tell of a death: a process that the user's code forked may hold its other end.
         watched = (receiver, process.sentinel)
         try:
-            while ready := multiprocessing.connection.wait(watched, max(0.0, deadline - time.monotonic())):
+            while (left_s := deadline - time.monotonic()) > 0:
+                pause_s = math.inf if watch.rest is None else WATCH_S * (10 if phase == calm else 1)
+                ready = multiprocessing.connection.wait(watched, min(left_s, pause_s))
+                if watch.above():
+                    return Outcome(Failure("oom", phase, watch.sentence(phase), "watchdog"), _tail(log), watch.seen)
+                if not ready:
+                    continue
                 if receiver not in ready:
                     raise EOFError
                 kind, content = receiver.recv()
                 if kind == "done":
                     process.join(1)
-                    return bytes(content), _tail(log)
-                phase = content
-            return Failure("timeout", phase, f"no answer within {timeout_s:g} s, in phase {phase}"), _tail(log)
+                    return Outcome(bytes(content), _tail(log), watch.seen)
+                if kind == "rest":
+                    watch.rest = content
+                else:
+                    phase = content
+            late = Failure("timeout", phase, f"no answer within {timeout_s:g} s, in phase {phase}")
+            return Outcome(late, _tail(log), watch.seen)
         except (EOFError, OSError):  # OSError: it died in the middle of its answer
             process.join(1)
-            return _death(process.exitcode, phase), _tail(log)
+            printed = _tail(log)
+            return Outcome(_death(process.exitcode, phase, printed, watch.rest is not None), printed, watch.seen)
         finally:
             _end(process)
             receiver.close()
+
+
+class _Watch:
+    """Looks at a worker's memory once it has told its size at rest."""
+
+    def __init__(self, process: BaseProcess, limit_bytes: int | None) -> None:
+        self.pid, self.limit = process.pid, limit_bytes
+        self.rest: int | None = None
+        self.seen: int | None = None
+
+    def above(self) -> bool:
+        """Return whether the worker is above its limit now."""
+        if self.rest is None or self.limit is None:
+            return False
+        with contextlib.suppress(psutil.Error):  # it has just ended: the pipe tells how
+            self.seen = max(self.seen or 0, own_bytes(self.pid) - self.rest)
+        return (self.seen or 0) > self.limit
+
+    def sentence(self, phase: Phase) -> str:
+        return f"ended by the watchdog in phase {phase}: {self.seen:,} bytes seen, the limit is {self.limit:,}"
 
 
 def _end(process: BaseProcess) -> None:
@@ -95,7 +151,10 @@ def _end(process: BaseProcess) -> None:
     process.join()
 
 
-def _death(code: int | None, phase: Phase) -> Failure:
+def _death(code: int | None, phase: Phase, printed: str, limited: bool) -> Failure:
+    said = next((words for words in SAID_UNDER_A_LIMIT if words in printed), None)
+    if limited and said and code != -signal.SIGKILL:
+        return Failure("oom", phase, f'the process ended in phase {phase} at its memory limit: "{said}"', "raised")
     if code == -signal.SIGKILL:
         return Failure("killed", phase, f"killed from outside in phase {phase} (out of memory, or by hand)")
     name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
@@ -107,7 +166,10 @@ def _child(sender: Connection, function: str, message: bytes, environ: dict[str,
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # what the user's code forks ends with the cell
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+    except FileNotFoundError:  # stopped by hand before the server had forked this process: nobody waits for it any more
+        os._exit(1)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     sys.stdout = open(1, "w", buffering=1, closefd=False, errors="replace")  # noqa: SIM115
@@ -121,7 +183,7 @@ def _child(sender: Connection, function: str, message: bytes, environ: dict[str,
     import mbbench.measuring.preload  # noqa: F401  instant where the server did it; says what is wrong where it could not
     from mbbench.measuring import worker
 
-    answer = getattr(worker, function)(message, lambda phase: sender.send(("phase", phase)))
+    answer = getattr(worker, function)(message, lambda kind, content: sender.send((kind, content)))
     sender.send(("done", answer))
     sender.close()
     sys.stdout.flush()

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 
 from mbbench import record, store
-from mbbench.case import Case
+from mbbench.case import Case, Cell
 from mbbench.measuring import environment, process
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.record import Environment, Measurement, Record
@@ -24,6 +25,18 @@ TIMEOUT_S = 300.0
 SERVER_START_S = 60.0
 """Most that starting the worker server may take (4 s here), which the first call waits for."""
 
+PREDICTION_S = 60.0
+"""Most for the predictions of a problem (0.05 s a cell, 1 s with a long recurrence); not known where they take longer."""
+
+FREE_SHARE = 0.8
+"""Of the free memory, for a cell that was given no budget."""
+
+UNKNOWN_OVERHEAD = 3.0
+"""What a process may take for each byte of its tensors, before any was measured."""
+
+TELLING_BYTES = 10_000_000
+"""A cell must be predicted to take more than this to tell of the overhead: below, it is pages and buffers."""
+
 OnRecord = Callable[[Record, str], None]
 """Told each record once it is written, and the end of what a worker printed that came to a fault."""
 
@@ -32,10 +45,29 @@ def describe(name: str, place: Place, devices: Sequence[str] = ("cpu",), timeout
     """Return what is to be known of a problem and of this machine, from a worker; `Facts.error` where it cannot be used."""
     message = msgspec.msgpack.encode((name, place, list(devices)))
     # Forked whatever the devices: the child only asks whether they are there, and the server never touched one.
-    answer, _ = process.call("describe", message, device="cpu", timeout_s=max(timeout_s, SERVER_START_S))
+    answer = process.call("describe", message, device="cpu", timeout_s=max(timeout_s, SERVER_START_S)).answer
     if isinstance(answer, process.Failure):
         return Facts(error=f"problem {name} could not be looked at: {answer.message}")
     return msgspec.msgpack.decode(answer, type=Facts)
+
+
+def predict(name: str, place: Place, cells: Iterable[Cell], timeout_s: float = TIMEOUT_S) -> dict[str, int | None]:
+    """Return the predicted peak of tensor memory of each cell of a problem that can be run, None where it is not known.
+
+    Keys are the cells' `size_id`.
+    """
+    cases = {size_id(cell): cell for cell in cells if isinstance(cell, Case)}
+    message = msgspec.msgpack.encode((name, place, list(cases.values())))
+    answer = process.call("predictions", message, device="cpu", timeout_s=min(timeout_s, PREDICTION_S)).answer
+    if isinstance(answer, process.Failure):
+        return dict.fromkeys(cases)
+    found = msgspec.msgpack.decode(answer, type=list[int | None])
+    return dict(zip(cases, found, strict=True))
+
+
+def size_id(cell: Cell) -> str:
+    """Return a cell's id with seed 0: what decides how much memory it takes."""
+    return str(msgspec.structs.replace(cell, seed=0))
 
 
 @dataclass(frozen=True)
@@ -47,6 +79,9 @@ class Session:
         facts: of each problem, by its name in the cases.
         path: the results file; None: nothing is written (a smoke run).
         timeout_s: of one job.
+        predicted: peak of tensor memory of each cell, by its `size_id` (`predict`).
+        refuse: do not run a cell whose prediction is above its limit.
+        overheads: what a process takes for each predicted byte, at most, by problem and device, as far as measured.
         run_id: the same in all its records.
     """
 
@@ -54,7 +89,22 @@ class Session:
     facts: dict[str, Facts]
     path: Path | None
     timeout_s: float = TIMEOUT_S
+    predicted: dict[str, int | None] = field(default_factory=dict)
+    refuse: bool = True
+    overheads: dict[tuple[str, str], float] = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid4().hex[:12])
+
+    def limit_bytes(self, job: Job) -> int | None:
+        """Return the memory that a job may take: its budget's, or a share of what was free as the run began."""
+        free = self.facts[job.case.problem].free_bytes.get(job.case.device)
+        return job.budget.max_bytes or (None if free is None else int(FREE_SHARE * free))
+
+    def expected_bytes(self, case: Cell) -> int | None:
+        """Return what a cell's process is expected to take: its prediction times the allocator's overhead."""
+        predicted = self.predicted.get(size_id(case))
+        if predicted is None:
+            return None
+        return int(predicted * self.overheads.get((case.problem, case.device), UNKNOWN_OVERHEAD))
 
     def key(self, job: Job) -> tuple[str, ...]:
         """Return the key that the record of this job will have."""
@@ -62,7 +112,7 @@ class Session:
         return record.key(job.kind, job.case, job.repeat, source, job.budget, self.environment)
 
 
-def begin(facts: dict[str, Facts], results: Path | None, timeout_s: float = TIMEOUT_S) -> Session:
+def begin(facts: dict[str, Facts], results: Path | None, timeout_s: float = TIMEOUT_S, **fields: Any) -> Session:
     """Begin a run: read the environment, and see that the results folder can be written to.
 
     Raises:
@@ -71,7 +121,7 @@ def begin(facts: dict[str, Facts], results: Path | None, timeout_s: float = TIME
     told = [fact.identity for fact in facts.values() if fact.identity]
     # A problem that took its worker down with it has told nothing of the machine.
     where = environment.context(told[0] if told else describe("notebook", Place("notebook")).identity)
-    return Session(where, facts, None if results is None else store.results_file(results, where), timeout_s)
+    return Session(where, facts, None if results is None else store.results_file(results, where), timeout_s, **fields)
 
 
 def finished(results: Path) -> dict[tuple[str, ...], Record]:
@@ -116,13 +166,36 @@ def _measure(session: Session, job: Job) -> tuple[str, Measurement, str]:
         return facts.source, Measurement(status="not_applicable", message=message), ""
     if reason := facts.unavailable.get(case.device):
         return facts.source, Measurement(status="unavailable", phase="start", message=reason), ""
+    limit, expected = session.limit_bytes(job), session.expected_bytes(case)
+    about: dict[str, Any] = {"limit_bytes": limit, "predicted_peak_bytes": session.predicted.get(size_id(case))}
+    if session.refuse and limit is not None and expected is not None and expected > limit:
+        message = f"predicted to take {expected:,} bytes, overhead included, the limit is {limit:,}: not run"
+        return facts.source, Measurement(status="oom", phase="start", message=message, oom_by="predicted", **about), ""
     began = time.perf_counter()
-    answer, printed = process.call("measure", msgspec.msgpack.encode(job), device=case.device, timeout_s=session.timeout_s)
-    cell_s = time.perf_counter() - began
+    answer, printed, seen = process.call(
+        "measure",
+        msgspec.msgpack.encode(msgspec.structs.replace(job, limit_bytes=limit)),
+        device=case.device,
+        timeout_s=session.timeout_s,
+        limit_bytes=limit if case.device == "cpu" else None,
+        calm=None if job.kind == "memory" else "train",
+    )
+    about["cell_s"] = time.perf_counter() - began
     if isinstance(answer, process.Failure):
-        failed = Measurement(status=answer.status, phase=answer.phase, message=answer.message, cell_s=cell_s)
-        return facts.source, failed, printed
+        if answer.status == "oom":
+            about |= {"oom_by": answer.oom_by, "peak_rss_delta_bytes": seen, "rss_sampled": True}
+        return facts.source, Measurement(status=answer.status, phase=answer.phase, message=answer.message, **about), printed
     # The worker's hash and not the plan's: the file may have been edited since.
     source, measurement = msgspec.msgpack.decode(answer, type=tuple[str, Measurement])
-    measurement = msgspec.structs.replace(measurement, cell_s=cell_s)
+    measurement = msgspec.structs.replace(measurement, **about)
+    _learn(session, case, measurement)
     return source or facts.source, measurement, printed if measurement.status in record.FAULTS else ""
+
+
+def _learn(session: Session, case: Cell, measurement: Measurement) -> None:
+    """Take from a memory pass what its process took for each predicted byte."""
+    taken = measurement.peak_rss_delta_bytes if case.device == "cpu" else measurement.peak_device_reserved_bytes
+    predicted = measurement.predicted_peak_bytes
+    if measurement.status == "ok" and taken is not None and predicted is not None and predicted > TELLING_BYTES:
+        place = (case.problem, case.device)
+        session.overheads[place] = max(1.0, session.overheads.get(place, 0.0), taken / predicted)

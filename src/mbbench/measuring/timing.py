@@ -11,6 +11,7 @@ by rows (off by less than one update in 100); DataLoader makes its order with th
 import gc
 import itertools
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -96,11 +97,12 @@ def time_rounds(
 
 def _clocked_rounds(
     training: Training, plan: Round, seconds: float, synchronise: Callable[[], None], clocks: Clocks
-) -> dict[str, tuple[float, ...]]:
-    """Train round after round for `seconds`, one at least, and return what each clock read of each."""
+) -> dict[str, Any]:
+    """Train round after round for `seconds`, one at least; return what each clock read of each, and their page faults."""
     wall: list[float] = []
     cpu: list[float] = []
     event: list[float] = []
+    faults = _minor_faults()
     events = devices.events(training.case.device)
     began = clocks.wall()
     for updates in round_updates(training, plan):
@@ -119,7 +121,22 @@ def _clocked_rounds(
             event.append(events[0].elapsed_time(events[1]) / 1e3)
         if wall_1 - began >= seconds:
             break
-    return {"round_s": tuple(wall), "round_cpu_s": tuple(cpu), "round_event_s": tuple(event)}
+    later = _minor_faults()
+    return {
+        "round_s": tuple(wall),
+        "round_cpu_s": tuple(cpu),
+        "round_event_s": tuple(event),
+        "minor_faults": None if faults is None or later is None else later - faults,
+    }
+
+
+def _minor_faults() -> int | None:
+    """Return how often this process met a page that it had not yet been given; None where that is not counted."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def plan_round(n_samples: int, samples_per_step: int, step_s: float, seconds: float) -> Round:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mbbench.case import Cell
-from mbbench.measuring.batches import Update, epochs
+from mbbench.case import Cell, UsageError
+from mbbench.measuring.batches import Update, Weight, epochs
+from mbbench.measuring.files import Files, Stored, window_rows
 from mbbench.measuring.problems import Pair, Problem
 from mbbench.record import Phase
 
@@ -45,8 +46,9 @@ class Training:
         optimizer: over the model's parameters.
         lr: its learning rate.
         epoch: starts an epoch, returns its updates.
-        rows: all training rows.
-        heldout: held-out rows, or None.
+        rows: all training rows; of the loader "stream" where they are stored.
+        heldout: held-out rows, or None; stored where the training rows are.
+        weight: see `Problem.weight`.
     """
 
     case: Cell
@@ -55,8 +57,15 @@ class Training:
     optimizer: torch.optim.Optimizer
     lr: float
     epoch: Callable[[], Iterator[Update]]
-    rows: Pair
-    heldout: Pair | None
+    rows: Pair | Stored
+    heldout: Pair | Stored | None
+    weight: Weight | None = None
+
+    @property
+    def evaluation_rows(self) -> int:
+        """Rows of one evaluation, training and held-out."""
+        held = self.heldout
+        return self.case.n_samples + (0 if held is None else len(held if isinstance(held, Stored) else held[0]))
 
     def train(self, updates: Iterable[Update]) -> None:
         """Make these updates."""
@@ -75,30 +84,60 @@ def prepare(case: Cell, problem: Problem, on_phase: Callable[[Phase], None] = la
         case: what to train.
         problem: its problem, resolved.
         on_phase: told "data" and "model" as each begins.
+
+    Raises:
+        UsageError: the loader "stream" is asked for and the rows are in no files, or the rows are not to be had.
     """
+    if case.loader == "stream" and not isinstance(problem.data, Files):
+        kind = "a function" if callable(problem.data) else "tensors"
+        raise UsageError(f"loader stream reads rows from files: give data=mbbench.Files(...), here data is {kind}")
     on_phase("data")
+    rows: Pair | Stored
+    heldout: Pair | Stored | None
+    if case.loader == "stream":
+        rows, heldout = problem.stored(case.n_samples, case.seed)
+    else:
+        rows, heldout = _in_memory(case, problem)
+    on_phase("model")
+    model = problem.start(case.seed).to(device=case.device, dtype=getattr(torch, case.dtype))
+    lr = problem.lr if case.lr is None else case.lr
+    optimizer = OPTIMIZERS[case.optimizer](model.parameters(), lr)
+    epoch = epochs(case, rows, problem.weight)
+    return Training(case, model, problem.loss, optimizer, lr, epoch, rows, heldout, problem.weight)
+
+
+def mean_loss(training: Training, rows: Pair | Stored) -> float:
+    """Return the mean loss of the model over all `rows`, in evaluation mode; weighted as the problem says."""
+    model, total, weights = training.model, 0.0, 0.0
+    model.eval()
+    with torch.no_grad():
+        for x, y in _chunks(training.case, rows):
+            weight = len(x) if training.weight is None else float(training.weight(x, y))
+            total += float(training.loss(model(x), y)) * weight
+            weights += weight
+    model.train()
+    return total / weights
+
+
+def _chunks(case: Cell, rows: Pair | Stored) -> Iterator[Pair]:
+    """Return the rows in their order, on the case's device, as many at a time as an evaluation takes."""
+    if isinstance(rows, Stored):
+        most = min(EVALUATION_ROWS, window_rows(rows.files.row_bytes))
+        x_dtype, y_dtype = rows.files.dtypes(getattr(torch, case.dtype))
+        for x, y in rows.windows(most):
+            yield x.to(case.device, x_dtype), y.to(case.device, y_dtype)
+        return
+    for start in range(0, len(rows[0]), EVALUATION_ROWS):
+        x, y = (part[start : start + EVALUATION_ROWS].to(case.device) for part in rows)
+        yield x, y
+
+
+def _in_memory(case: Cell, problem: Problem) -> tuple[Pair, Pair | None]:
     dtype: torch.dtype = getattr(torch, case.dtype)
     rows = problem.rows(case.n_samples, case.seed)
     home = "cpu" if case.option("rows") == "host" else case.device
-    x, y = _placed((rows.x, rows.y), home, dtype)
-    heldout = None if rows.heldout is None else _placed(rows.heldout, case.device, dtype)
-    on_phase("model")
-    model = problem.start(case.seed).to(device=case.device, dtype=dtype)
-    lr = problem.lr if case.lr is None else case.lr
-    optimizer = OPTIMIZERS[case.optimizer](model.parameters(), lr)
-    return Training(case, model, problem.loss, optimizer, lr, epochs(case, x, y), (x, y), heldout)
-
-
-def mean_loss(training: Training, rows: Pair) -> float:
-    """Return the mean loss of the model over all `rows`, in evaluation mode."""
-    model, total = training.model, 0.0
-    model.eval()
-    with torch.no_grad():
-        for start in range(0, len(rows[0]), EVALUATION_ROWS):
-            x, y = (part[start : start + EVALUATION_ROWS].to(training.case.device) for part in rows)
-            total += float(training.loss(model(x), y)) * len(x)
-    model.train()
-    return total / len(rows[0])
+    placed = _placed((rows.x, rows.y), home, dtype)
+    return placed, None if rows.heldout is None else _placed(rows.heldout, case.device, dtype)
 
 
 def _placed(pair: Pair, device: str, dtype: torch.dtype) -> Pair:

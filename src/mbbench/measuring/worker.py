@@ -11,23 +11,27 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import msgspec
 import numpy
 import torch
 
-from mbbench.case import UsageError
-from mbbench.measuring import convergence, devices, environment, timing
+from mbbench.case import Case, UsageError
+from mbbench.measuring import convergence, devices, environment, limits, memory, predict, resident, timing
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.measuring.problems import Problem, resolve, source_of
 from mbbench.measuring.training import prepare
-from mbbench.record import Measurement, Phase, Status, digest, scrub
+from mbbench.record import Measurement, Phase, digest, scrub
 
 OnPhase = Callable[[Phase], None]
+Tell = Callable[[str, object], None]
+"""Sends the parent a word: ("phase", name) as one begins, ("rest", bytes) when the memory limit begins to hold, ("rest",
+None) when it holds no longer."""
 
 
-def measure(message: bytes, on_phase: OnPhase) -> bytes:
+def measure(message: bytes, tell: Tell) -> bytes:
     """Run the job that is encoded in `message`; return the hash of its problem and its Measurement, encoded."""
     job = msgspec.msgpack.decode(message, type=Job)
     phases: list[Phase] = ["start"]
@@ -36,36 +40,77 @@ def measure(message: bytes, on_phase: OnPhase) -> bytes:
 
     def enter(phase: Phase) -> None:
         phases.append(phase)
-        on_phase(phase)
+        tell("phase", phase)
 
+    def release() -> None:
+        limits.lift()
+        tell("rest", None)
+
+    rest = limits.rest(job.case.threads)
+    if job.limit_bytes is not None:
+        limits.impose(job.limit_bytes, job.case.device)
+        if job.case.device == "cpu":
+            tell("rest", rest)
     try:
-        torch.set_num_threads(job.case.threads)
         torch.manual_seed(0)  # a module that is made as its file is imported starts alike for every seed
         problem, source = _problem(job.case.problem, job.place)
         # A warning (two shapes that broadcast, say) is passed on in the record; Python shows each once a place.
         warnings.showwarning = lambda message, category, *_, **__: warned.append(f"{category.__name__}: {message}")
         for seeded in (torch.manual_seed, random.seed, numpy.random.seed):
             seeded(job.case.seed)
-        training = prepare(job.case, problem, enter)
-        if job.kind == "time":
-            seconds = job.budget.max_seconds or 1.0
-            fields = timing.time_rounds(training, seconds, enter, smoke=job.smoke)
-            if not all(parameter.isfinite().all() for parameter in training.model.parameters()):
-                fields["message"] = f"the parameters were not finite at the end (lr {training.lr:g}): the times stand"
-        else:
-            fields = convergence.loss_curve(training, job.budget, enter)
+        fields = _PASSES[job.kind](job, problem, enter, release)
         if warned and not fields.get("message"):
             fields["message"] = f"warned: {scrub(' '.join(warned[0].split())[:300])}"
-        result = Measurement(phase="train", lr=training.lr, **({"status": "ok"} | fields))
+        result = Measurement(phase="train", **({"status": "ok"} | fields))
     except Exception as error:
-        result = Measurement(status=_status(error), phase=phases[-1], message=explain(error))
+        limits.lift()  # what follows takes memory too
+        result = _failure(error, phases[-1], rest, limited=job.limit_bytes is not None)
     return msgspec.msgpack.encode((source, result))
 
 
-def describe(message: bytes, on_phase: OnPhase) -> bytes:
+def _time(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
+    training = prepare(job.case, problem, enter)
+    fields = timing.time_rounds(training, job.budget.max_seconds or 1.0, enter, smoke=job.smoke)
+    if not all(parameter.isfinite().all() for parameter in training.model.parameters()):
+        fields["message"] = f"the parameters were not finite at the end (lr {training.lr:g}): the times stand"
+    return fields | {"lr": training.lr}
+
+
+def _convergence(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
+    training = prepare(job.case, problem, enter)
+    return convergence.loss_curve(training, job.budget, enter) | {"lr": training.lr}
+
+
+def _memory(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
+    return memory.measure(job.case, problem, enter, release)
+
+
+_PASSES = {"time": _time, "convergence": _convergence, "memory": _memory}
+
+
+def _failure(error: Exception, phase: Phase, rest: int, limited: bool) -> Measurement:
+    if not limits.out_of_memory(error, limited):
+        return Measurement(status="error", phase=phase, message=explain(error))
+    peak = resident.peak_bytes()
+    return Measurement(
+        status="oom",
+        phase=phase,
+        message=explain(error),
+        oom_by="raised",
+        peak_rss_delta_bytes=None if peak is None else max(0, peak - rest),
+    )
+
+
+def predictions(message: bytes, tell: Tell) -> bytes:
+    """Return the predicted peak, or None, of each case in `message`, for one problem."""
+    name, place, cases = msgspec.msgpack.decode(message, type=tuple[str, Place, list[Case]])
+    problem, _ = _problem(name, place)
+    return msgspec.msgpack.encode([predict.predicted_peak(case, problem) for case in cases])
+
+
+def describe(message: bytes, tell: Tell) -> bytes:
     """Resolve the problem named in `message` and look at the devices named there; return Facts encoded."""
     name, place, asked = msgspec.msgpack.decode(message, type=tuple[str, Place, list[str]])
-    on_phase("start")
     identity = environment.identity()
     try:
         problem, source = _problem(name, place)
@@ -73,7 +118,8 @@ def describe(message: bytes, on_phase: OnPhase) -> bytes:
             default_samples=problem.default_samples,
             most_samples=problem.most_samples,
             source=source,
-            unavailable={device: devices.unavailable(device) for device in asked},
+            unavailable=(reasons := {device: devices.unavailable(device) for device in asked}),
+            free_bytes={device: limits.free_bytes(device) for device, reason in reasons.items() if reason is None},
             identity=identity,
         )
     except Exception as error:
@@ -90,15 +136,6 @@ def explain(error: BaseException) -> str:
     users = [frame for frame in frames if not frame.filename.startswith(others) and "site-packages" not in frame.filename]
     where = f" ({Path(users[-1].filename).name}, line {users[-1].lineno})" if users else ""
     return scrub(f"{type(error).__name__}: {first}"[:500]) + where
-
-
-def _status(error: Exception) -> Status:
-    text = str(error)
-    # On the CPU a failed allocation is a plain RuntimeError that names its allocator; CUDA's libraries have words of theirs.
-    said = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in said):
-        return "oom"
-    return "error"
 
 
 def _problem(name: str, place: Place) -> tuple[Problem, str]:

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mbbench.record import Record
-from mbbench.reporting import convergence, readable, speed
-from mbbench.reporting.analysis import latest
+from mbbench.reporting import convergence, loaders, memory, readable, speed
+from mbbench.reporting.capacity import fitting, full_fits
 from mbbench.reporting.doubts import doubts, failed, statuses
 from mbbench.reporting.finding import Finding
+from mbbench.reporting.peaks import asked_about, unfit
 from mbbench.reporting.pooling import Setting, settings
+from mbbench.reporting.selection import latest
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Answer:
 
     Attributes:
         title: of the setting.
-        headline: one or two sentences, without absolute times.
+        headline: two or three sentences, without absolute times.
         findings: a handful, the most important first.
     """
 
@@ -75,12 +77,19 @@ def lines(verdict: Verdict) -> list[str]:
 
 
 def _headline(setting: Setting) -> str:
+    room = readable.first_up(fitting(setting, reasons=False))
     if setting.timed:
-        return speed.headline(setting)
+        tight = any(unfit(pool) for pool in setting.pools)
+        return f"{speed.headline(setting)} {room}".rstrip() if tight else speed.headline(setting)
+    return f"{_untimed(setting, bool(room))} {room}".strip()
+
+
+def _untimed(setting: Setting, fits_said: bool) -> str:
+    """Return why there is no time."""
     tried = [record for record in setting.records if record.kind == "time"]
     if not tried:
         if all(record in failed(setting.records) for record in setting.records):
-            return f"Nothing could be measured: {statuses(setting.records)}."
+            return "" if fits_said else f"Nothing could be measured: {statuses(setting.records)}."
         return "No epoch was timed, so nothing is said on speed."
     if {record.measurement.status for record in tried} == {"unavailable"}:
         return f"{setting.pools[0].cell.device.upper()} is not available here: nothing could be measured."
@@ -88,7 +97,7 @@ def _headline(setting: Setting) -> str:
 
 
 def _findings(setting: Setting) -> list[Finding]:
-    said = speed.findings(setting) + convergence.findings(setting)
+    said = speed.findings(setting) + loaders.findings(setting) + memory.findings(setting) + convergence.findings(setting)
     if setting.timed and not any(pool.trainings for pool in setting.pools):
         said.append(Finding("Convergence", "no loss curve was recorded, so nothing is said on it."))
     return said
@@ -101,21 +110,34 @@ def _overall(found: list[Setting], answers: tuple[Answer, ...]) -> str:
         return answers[0].headline
     timed = [setting for setting in found if setting.timed]
     if not timed:
-        return f"No epoch was timed in any of {len(found)} settings."
+        return f"No epoch was timed in any of {len(found)} settings.{_full_batches(found)}"
     if len(timed) == 1:
         return answers[found.index(timed[0])].headline
+    return _fastest(timed) + _costliest(timed) + _full_batches(found)
+
+
+def _fastest(timed: list[Setting]) -> str:
     winners = Counter(speed.winner(setting) for setting in timed)
     words = {"mini": "a mini-batch in", "full": "full batch in", "both": "no difference within 10 % in"}
     words["undecided"] = "undecided in"
     parts = [f"{word} {winners[key]}" for key, word in words.items() if winners[key]]  # type: ignore[index]
-    first = f"{len(timed)} settings were timed, none with both full batch and a mini-batch."
-    if parts:
-        both = readable.plural(winners.total() - winners[None], "setting")
-        first = f"Fastest epoch: {readable.listed(parts)} of {both} with full batch and mini-batches."
-    costs = [cost for setting in timed if (cost := speed.worst_loader(setting))]
-    if not costs:
-        return first
-    loader, factor = max(costs, key=lambda cost: cost[1])
+    if not parts:
+        return f"{len(timed)} settings were timed, none with both full batch and a mini-batch."
+    both = readable.plural(winners.total() - winners[None], "setting")
+    return f"Fastest epoch: {readable.listed(parts)} of {both} with full batch and mini-batches."
+
+
+def _costliest(timed: list[Setting]) -> str:
+    costs = [cost for setting in timed if (cost := loaders.worst(setting))]
+    loader, factor = max(costs, key=lambda cost: cost[1], default=("", 0.0))
     if factor <= speed.MARGIN:
-        return first
-    return f"{first} The {loader} loader takes up to {readable.multiple(factor)} times as long as slicing the same batches."
+        return ""
+    return f" The {loader} loader takes up to {readable.multiple(factor)} times as long as slicing the same batches."
+
+
+def _full_batches(found: list[Setting]) -> str:
+    """Return in how many settings the full batch does not fit in memory, "" where there is none."""
+    known = [full_fits(setting) for setting in found if asked_about(setting) and full_fits(setting) is not None]
+    if False not in known:
+        return ""
+    return f" Full batch does not fit in memory in {known.count(False)} of {readable.plural(len(known), 'setting')}."

@@ -1,4 +1,4 @@
-"""Records as tables: one row per record, per curve point, or per cell; and which records may stand in one report.
+"""Records as tables: one row per record, per curve point, or per cell.
 
 Easy to get wrong: `batch_size` in `load` and `curves` is the number of samples of a step (full batch: all of them), and
 `full_batch` says how it was asked for; a time that is not known is NaN, never 0.
@@ -13,9 +13,9 @@ import msgspec
 import pandas as pd
 
 from mbbench.case import FULL, Cell
-from mbbench.record import Measurement, Record, code_state
+from mbbench.record import Measurement, Record
 from mbbench.reporting import readable
-from mbbench.reporting.pooling import Pool, contended, pools, timed, unseeded
+from mbbench.reporting.pooling import Pool, contended, pools, timed
 from mbbench.store import load_records
 
 Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -27,7 +27,8 @@ def load(source: Source = "results/") -> pd.DataFrame:
     Columns: run_id, kind, repeat, commit, fingerprint, time; `case` (its id) and the fields of Case, with `batch_size` as
     samples per step and `full_batch` as asked for; the fields of Measurement but its curve; and, medians over the rounds
     of a time record, `epoch_s` (seconds), `step_s` (seconds) and `samples_per_s`, where samples_per_s * epoch_s is
-    n_samples. `lr` is the learning rate that was used, `lr_asked` that of the case (NaN: the problem's own).
+    n_samples; `faults_per_epoch`, its minor page faults over its timed epochs. `lr` is the learning rate that was used,
+    `lr_asked` that of the case (NaN: the problem's own).
 
     Raises:
         StoreError: there is no such path, a line is not a record, or there is no record at all.
@@ -76,45 +77,15 @@ def curve_table(records: Iterable[Record]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def latest(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
-    """Return the records that may stand in one report, and sentences on those that were left out.
-
-    Kept: records of the machine that measured last; per problem, those of its newest source; per cell (all its seeds) and
-    pass, those of the newest code and budget; and of several that measured the same, the newest.
-    """
-    ordered = sorted(records, key=lambda record: record.environment.time)
-    if not ordered:
-        return [], []
-    machine = ordered[-1].environment.fingerprint
-    here = [record for record in ordered if record.environment.fingerprint == machine]
-    sources = {record.case.problem: record.source for record in here}  # later ones overwrite earlier ones
-    alike = [record for record in here if record.source == sources[record.case.problem]]
-    newest = {_pooled_by(record): _state(record) for record in alike}
-    current = [record for record in alike if _state(record) == newest[_pooled_by(record)]]
-    kept = {(str(record.case), record.kind, record.repeat): record for record in current}
-    notes = []
-    if elsewhere := len(ordered) - len(here):
-        count = readable.plural(elsewhere, "record")
-        notes.append(f"{count} of other machines left out: times of different machines are not pooled.")
-    if older := len(here) - len(current):
-        count = readable.plural(older, "record")
-        notes.append(
-            f"{count} left out: the code, the problem's file or the budget has changed since; run again what is missed."
-        )
-    if twice := len(current) - len(kept):
-        notes.append(f"{readable.plural(twice, 'record')} left out because the same was measured again later.")
-    if len(states := {code_state(record.environment) for record in kept.values()}) > 1:
-        notes.append(f"The cells shown were measured with {len(states)} states of the code: run again to have one.")
-    return list(kept.values()), notes
-
-
 def summary(records: Iterable[Record]) -> pd.DataFrame:
-    """Return one row per cell apart from seed and repeat, time and convergence side by side.
+    """Return one row per cell apart from seed and repeat, time, memory and convergence side by side.
 
-    `time_status` and `curve_status` name each way in which its records ended ("" where none were asked for).
+    `time_status`, `memory_status` and `curve_status` name each way in which its records ended ("": none were asked for).
     `batch_size` is as asked for (a number or "full"), `samples_per_step` always a number. `epoch_s` comes with its 95 %
     interval (NaN below three repeats). `final_train_loss` and `final_heldout_loss` are medians over the seeds that did
-    not diverge, at the end of each one's own training, `final_epoch` the median of where that was.
+    not diverge, at the end of each one's own training, `final_epoch` the median of where that was. `peak_tensor_bytes`,
+    `peak_device_allocated_bytes` and `peak_rss_delta_bytes` are those of a memory record that ended ok,
+    `predicted_peak_bytes` that of any record; NaN where not known. `micro_batch` is NaN where a batch is not split.
     """
     return pool_table(pools(records))
 
@@ -130,21 +101,27 @@ def text_table(records: Iterable[Record]) -> str:
     about = ["problem", "n_samples", "device", "threads", "optimizer", "lr", "dtype", "micro_batch", "shuffle", "options"]
     varying = [name for name in about if cells[name].nunique(dropna=name == "lr") > 1]
     shown = cells[[*varying, "batch_size", "loader"]].rename(columns=lambda name: name.replace("_", " "))
-    shown["epoch"] = [_text(value, readable.seconds) for value in cells["epoch_s"]]
-    ends = zip(cells["epoch_s_low"], cells["epoch_s_high"], strict=True)
-    shown["95 % interval"] = [
-        "" if math.isnan(low) else f"{readable.seconds(low)} to {readable.seconds(high)}" for low, high in ends
-    ]
-    shown["samples/s"] = [_text(value, readable.count) for value in cells["samples_per_s"]]
-    shown["repeats"] = cells["repeats"]
+    if "micro_batch" in varying:
+        shown["micro batch"] = [_text(value, readable.count) for value in cells["micro_batch"]]
+    if (cells["time_status"] != "").any():
+        shown["epoch"] = [_text(value, readable.seconds) for value in cells["epoch_s"]]
+        ends = zip(cells["epoch_s_low"], cells["epoch_s_high"], strict=True)
+        shown["95 % interval"] = [
+            "" if math.isnan(low) else f"{readable.seconds(low)} to {readable.seconds(high)}" for low, high in ends
+        ]
+        shown["samples/s"] = [_text(value, readable.count) for value in cells["samples_per_s"]]
+        shown["repeats"] = cells["repeats"]
     if (cells["curve_status"] != "").any():
         # Of a cell with a diverged seed nothing is shown: the survivors would flatter it.
         flattered = cells["diverged_seeds"] > 0
         shown["loss"] = [_text(value, readable.loss) for value in cells["final_train_loss"].mask(flattered)]
         shown["after epochs"] = [_text(value, "{:,.4g}".format) for value in cells["final_epoch"].mask(flattered)]
         shown["seeds"] = cells["seeds"]
-    both = zip(cells["time_status"], cells["curve_status"], strict=True)
-    shown["status"] = [" / ".join(dict.fromkeys(filter(None, pair))) for pair in both]
+    peaks = cells["peak_tensor_bytes"].fillna(cells["peak_device_allocated_bytes"])
+    if peaks.notna().any():
+        shown["peak memory"] = [_text(value, readable.size) for value in peaks]
+    passes = zip(cells["time_status"], cells["memory_status"], cells["curve_status"], strict=True)
+    shown["status"] = [" / ".join(dict.fromkeys(filter(None, each))) for each in passes]
     return shown.to_string(index=False)
 
 
@@ -158,6 +135,7 @@ def _summary_row(pool: Pool) -> dict[str, object]:
     about = {name: getattr(cell, name) for name in Cell.__struct_fields__ if name not in ("seed", "options")}
     return {
         **about,
+        "micro_batch": _known(cell.micro_batch),
         "batch_size": FULL if cell.batch_size is None else cell.batch_size,
         "lr": _first(r.measurement.lr for r in pool.timings + pool.trainings) or cell.lr or math.nan,
         "options": " ".join(f"{name}={value}" for name, value in cell.options),
@@ -171,6 +149,8 @@ def _summary_row(pool: Pool) -> dict[str, object]:
         "epoch_s_high": _known(epoch.high) if epoch else math.nan,
         "step_s": step.value if step else math.nan,
         "samples_per_s": cell.n_samples / epoch.value if epoch else math.nan,
+        "memory_status": pool.status("memory"),
+        **_memory(pool),
         "contended": sum(contended(record) is True for record in pool.timings),
         "seeds": len(ends),
         "diverged_seeds": sum(r.measurement.status == "diverged" for r in pool.trainings),
@@ -178,6 +158,14 @@ def _summary_row(pool: Pool) -> dict[str, object]:
         "final_train_loss": _median([end[1] for end in ends]),
         "final_heldout_loss": _median([end[2] for end in ends]),
     }
+
+
+def _memory(pool: Pool) -> dict[str, float]:
+    measured = next((r.measurement for r in pool.memories if r.measurement.status == "ok"), None)
+    names = ("peak_tensor_bytes", "peak_device_allocated_bytes", "peak_rss_delta_bytes")
+    known = {name: _known(getattr(measured, name, None)) for name in names}
+    records = pool.memories + pool.timings + pool.trainings
+    return known | {"predicted_peak_bytes": _known(_first(r.measurement.predicted_peak_bytes for r in records))}
 
 
 def _row(record: Record) -> dict[str, object]:
@@ -200,20 +188,22 @@ def _row(record: Record) -> dict[str, object]:
         "epoch_s": epoch_s,
         "step_s": statistics.median(steps) if steps else math.nan,
         "samples_per_s": record.case.n_samples / epoch_s,
+        "faults_per_epoch": _faults(record),
     }
+
+
+def _faults(record: Record) -> float:
+    """Return the page faults of an epoch: those of all timed rounds over the epochs that these rounds hold."""
+    measured = record.measurement
+    rows = len(measured.round_s) * (measured.samples_per_round or 0)
+    if not timed(record) or measured.minor_faults is None or not rows:
+        return math.nan
+    return measured.minor_faults * record.case.n_samples / rows
 
 
 def _cell(cell: Cell) -> dict[str, object]:
     fields = {name: getattr(cell, name) for name in Cell.__struct_fields__}
     return {"case": str(cell), **fields, "batch_size": cell.samples_per_step, "full_batch": cell.batch_size is None}
-
-
-def _pooled_by(record: Record) -> tuple[str, str]:
-    return str(unseeded(record.case)), record.kind
-
-
-def _state(record: Record) -> tuple[object, ...]:
-    return (*code_state(record.environment), record.source, record.budget)
 
 
 def _last(record: Record) -> tuple[float, float]:

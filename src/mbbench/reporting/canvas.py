@@ -5,7 +5,7 @@ chosen then; and user text never meets mathtext.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,3 +93,50 @@ def scale(axes: Axes, which: str, values: pd.Series, formatter: EngFormatter | N
     axis.set_major_locator(LogLocator(subs=subs, numticks=8))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(formatter or plain)
+
+
+def binary_scale(axes: Axes, values: pd.Series, label: Callable[[float], str]) -> None:
+    """Set a log scale of bytes on y that begins and ends near powers of two, with about six of them as ticks."""
+    known = values[values > 0]
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_minor_locator(NullLocator())
+    if known.empty:
+        axes.set_yticks([])
+        return
+    low, high = math.floor(math.log2(known.min())), math.ceil(math.log2(known.max()))
+    high = max(high, low + 1)
+    ticks = [2.0**power for power in range(low, high + 1, math.ceil((high - low) / 6))]
+    axes.set_ylim(2 ** (low - 0.02 * (high - low)), 2 ** (high + 0.04 * (high - low)))
+    axes.set_yticks(ticks, [label(tick) for tick in ticks])
+
+
+def threshold(axes: Axes, value: float, label: str) -> None:
+    """Draw a line across at a value, with its label at the first of four places where nothing is drawn."""
+    axes.axhline(value, color=palette.BAD, linewidth=1, linestyle=(0, (6, 2)), zorder=1)
+    data = axes.transData + axes.transAxes.inverted()
+    lines = [line for line in axes.lines if line.get_transform() == axes.transData]
+    points = [tuple(point) for line in lines for point in data.transform(line.get_xydata())]
+    height = float(data.transform((1, value))[1])
+    ways = [way for way in ("bottom", "top") if (height < 0.9 if way == "bottom" else height > 0.1)]  # inside the axes
+    places = [(side, way) for side in ("left", "right") for way in ways]
+
+    def crowd(place: tuple[str, str]) -> int:
+        side, way = place
+        near = [x for x, y in points if 0 < (y - height if way == "bottom" else height - y) < 0.11]
+        return sum(x < 0.42 if side == "left" else x > 0.58 for x in near)
+
+    side, way = min(places, key=crowd)  # the first of those with fewest
+    at = (0.01 if side == "left" else 0.99, value)
+    style: dict[str, Any] = {
+        "fontsize": 8,
+        "color": palette.BAD,
+        "xycoords": axes.get_yaxis_transform(),
+        "ha": side,
+        "va": way,
+    }
+    axes.annotate(label, at, xytext=(0, 1.5 if way == "bottom" else -2), textcoords="offset points", **style)
+
+
+def linestyle(dash: tuple[float, ...] | str) -> Any:
+    """Return a dash as matplotlib's line style."""
+    return (0, dash) if dash else "-"

@@ -1,15 +1,14 @@
-"""Tables in, figures out: throughput and epoch time against batch size, loss against four axes. No statistics here.
+"""Tables in, figures out: throughput, epoch time and memory against batch size. No statistics here.
 
 Easy to get wrong: seaborn must not bootstrap (177 s on raw points, and wrong: points of one curve are not independent), so
-tables come aggregated and `errorbar` is None; cells that failed are drawn too.
+tables come aggregated and `errorbar` is None; cells that failed are drawn too; and batches in micro-batches are a series of
+their own, or one line would have two points at one batch size.
 """
 
 import math
-import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -18,16 +17,21 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullLocator
 
 from mbbench.reporting import palette, readable
-from mbbench.reporting.canvas import empty, legend, scale
+from mbbench.reporting.canvas import binary_scale, empty, legend, linestyle, scale, threshold
 
-AXIS_LABELS = {
-    "epoch": "epochs",
-    "step": "updates",
-    "samples": "samples seen",
-    "train_s": "training time (evaluations excluded)",
-}
 FAILURE_MARKERS = {"oom": "X", "diverged": "P", "timeout": "d", "unavailable": "*", "not_applicable": "8"}
-"""One for each way to fail; anything else is a "X" with its own line in the legend."""
+"""One for each way to fail; anything else is a `FAULT_MARKER` with its own line in the legend."""
+FAULT_MARKER = "h"
+EDGED: dict[str, Any] = {"markeredgecolor": palette.PAPER}
+"""Markers that touch stay apart."""
+
+
+class Look(NamedTuple):
+    """How a series is drawn."""
+
+    color: str
+    marker: str
+    dash: tuple[float, ...] | str
 
 
 def throughput(cells: pd.DataFrame) -> Figure:
@@ -37,98 +41,62 @@ def throughput(cells: pd.DataFrame) -> Figure:
         low=cells["n_samples"] / cells["epoch_s_high"],
         high=cells["n_samples"] / cells["epoch_s_low"],
     )
-    return _by_batch_size(frame, "samples per second", EngFormatter(sep=" "))
+    return _timed(frame, "samples per second", EngFormatter(sep=" "))
 
 
 def epoch_time(cells: pd.DataFrame) -> Figure:
     """Draw seconds of an epoch against batch size by loader, from `analysis.summary`; call it in `canvas.style`."""
     frame = cells.assign(value=cells["epoch_s"], low=cells["epoch_s_low"], high=cells["epoch_s_high"])
-    return _by_batch_size(frame, "time of one epoch", EngFormatter(unit="s"))
+    return _timed(frame, "time of one epoch", EngFormatter(unit="s"))
 
 
-def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Figure:
-    """Draw training loss against an axis, from `losses.bands`; call it inside `canvas.style`.
+def memory(cells: pd.DataFrame, limits: Sequence[int] = (), holder: str = "process") -> Figure:
+    """Draw bytes at the peak against batch size by loader, with what does not fit; call it in `canvas.style`.
 
     Args:
-        bands: one row per drawn position.
-        axis: its column, one of `losses.AXES`.
-        without: a note for each cell that has no curve.
+        cells: from `peaks.table`.
+        limits: in bytes; the lowest is drawn.
+        holder: what holds the tensors' memory: the process, or on an accelerator torch's allocator.
     """
     figure, axes = empty()
-    several = bands["loader"].nunique() > 1
-    frame = bands.assign(
-        series=[_series(row, several) for row in bands[["batch_size", "full_batch", "loader"]].itertuples(index=False)]
-    )
+    frame = _with_series(cells)
     looks = _looks(frame)
-    sns.lineplot(
-        frame,
-        x=axis,
-        y="loss",
-        hue="series",
-        style="series",
-        palette={name: look["color"] for name, look in looks.items()},
-        dashes={name: look["dash"] for name, look in looks.items()},
-        markers={name: look["marker"] for name, look in looks.items()},
-        estimator=None,
-        errorbar=None,
-        legend=False,
-        ax=axes,
-    )
-    notes = list(without)
-    alpha = 0.16 if len(looks) < 5 else 0.09  # bands of many curves lie over each other
-    lines = [line for line in axes.lines if len(np.asarray(line.get_xdata()))]
-    for place, (line, (name, rows)) in enumerate(zip(lines, frame.groupby("series", sort=False), strict=True)):
-        line.set_markevery((4 + 9 * place % 32, 32))
-        axes.fill_between(rows[axis], rows["low"], rows["high"], color=line.get_color(), alpha=alpha, linewidth=0)
-        if diverged := int(rows["diverged_seeds"].iloc[0]):
-            notes.append(f"batch {name}: {diverged} of {int(rows['seeds'].iloc[0])} seeds diverged")
-            _mark(axes, float(rows[axis].iloc[-1]))
-    scale(axes, "x", frame[axis])
-    scale(axes, "y", pd.concat([frame["loss"], frame["low"], frame["high"]]))
-    if axis == "train_s":
-        axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
-    axes.set(xlabel=AXIS_LABELS[axis], ylabel="training loss")
-    if notes:
-        text = textwrap.fill(f"✖ {'; '.join(notes)}", 66)
-        figure.supxlabel(text, x=0.02, ha="left", fontsize=8, color=palette.BAD)
-    legend(figure, _loss_handles(frame, looks), "batch size")
+    measured, lost = frame[frame["peak_bytes"].notna()], frame[frame["status"] == "oom"]
+    handles = _lines(axes, measured, "peak_bytes", looks)
+    for name, rows in measured[measured["process_bytes"].notna()].groupby("series", sort=False):
+        look, rows = looks[str(name)], rows.sort_values("samples_per_step")
+        light: dict[str, Any] = {"alpha": 0.5, "linewidth": 1.1, "markersize": 3, "linestyle": (0, (1, 1.5))}
+        axes.plot(rows["samples_per_step"], rows["process_bytes"], color=look.color, marker=look.marker, **light)
+    if measured["process_bytes"].notna().any():
+        handles.append(Line2D([], [], color=palette.MUTED, alpha=0.7, linewidth=1.1, linestyle=(0, (1, 1.5)), label=holder))
+    handles += _crosses(axes, lost, looks)
+    values = [measured["peak_bytes"], measured["process_bytes"], lost["lost_bytes"], pd.Series(limits[:1], dtype=float)]
+    binary_scale(axes, pd.concat(values), readable.size)
+    handles += _failures(axes, frame[frame["peak_bytes"].isna() & ~frame["status"].isin(["oom", "ok"])], "status", looks)
+    _batch_ticks(axes, frame)
+    if limits:
+        lowest = "limit" if len(set(map(readable.size, limits))) == 1 else "lowest limit"
+        threshold(axes, limits[0], f"{lowest} {readable.size(limits[0])}")
+    axes.set(xlabel="batch size", ylabel="memory at the peak")
+    legend(figure, handles)
     return figure
 
 
-def _by_batch_size(frame: pd.DataFrame, label: str, formatter: EngFormatter) -> Figure:
+def _timed(frame: pd.DataFrame, label: str, formatter: EngFormatter) -> Figure:
     figure, axes = empty()
-    frame = frame[frame["time_status"] != ""]
-    measured = frame[frame["value"].notna()]
-    loaders = list(dict.fromkeys(frame["loader"]))
-    places = {loader: palette.loader_index(loader, loaders) for loader in loaders}
-    sns.lineplot(
-        measured,
-        x="samples_per_step",
-        y="value",
-        hue="loader",
-        style="loader",
-        palette={loader: palette.HUES[place] for loader, place in places.items()},
-        dashes={loader: palette.DASHES[place] for loader, place in places.items()},
-        markers={loader: palette.MARKERS[place] for loader, place in places.items()},
-        estimator=None,
-        errorbar=None,
-        legend=False,
-        ax=axes,
-    )
-    handles = []
-    for loader, rows in measured.groupby("loader", sort=False):
-        place = places[str(loader)]
-        look = {"color": palette.HUES[place], "marker": palette.MARKERS[place], "linestyle": _line(palette.DASHES[place])}
-        handles.append(Line2D([], [], label=str(loader), markeredgecolor=palette.PAPER, **look))
-        axes.vlines(
-            rows["samples_per_step"], rows["low"], rows["high"], color=palette.HUES[place], linewidth=2.6, alpha=0.55
-        )
-    handles += _failures(axes, frame[frame["value"].isna()], places)
+    frame = _with_series(frame[frame["time_status"] != ""])
+    looks = _looks(frame)
+    measured, failed = frame[frame["value"].notna()], frame[frame["value"].isna()]
+    handles = _lines(axes, measured, "value", looks)
+    for name, rows in measured.groupby("series", sort=False):
+        color = looks[str(name)].color
+        axes.vlines(rows["samples_per_step"], rows["low"], rows["high"], color=color, linewidth=2.6, alpha=0.55)
+    handles += _failures(axes, failed, "time_status", looks)
     axes.set_xscale("log", base=2)
     scale(axes, "y", pd.concat([measured["value"], measured["low"], measured["high"]]), formatter)
-    if len(measured) < len(frame):
-        low, high = axes.get_ylim()  # room below the lines, a row for each loader
-        share = 0.06 + 0.055 * len(loaders)
+    if len(failed):
+        low, high = axes.get_ylim()  # room below the lines, a row for each series that failed
+        share = 0.06 + 0.055 * failed["series"].nunique()
         axes.set_ylim(bottom=low * (low / high) ** share if axes.get_yscale() == "log" else low - share * (high - low))
     _batch_ticks(axes, frame)
     axes.set(xlabel="batch size", ylabel=label)
@@ -136,19 +104,83 @@ def _by_batch_size(frame: pd.DataFrame, label: str, formatter: EngFormatter) -> 
     return figure
 
 
-def _failures(axes: Axes, failed: pd.DataFrame, places: dict[str, int]) -> list[Line2D]:
-    """Mark failed cells at the lower edge: where by batch size, colour and row by loader, shape by status."""
+def _with_series(frame: pd.DataFrame) -> pd.DataFrame:
+    """Name the line that a cell belongs to: its loader, and its micro-batch where it has one.
+
+    More micro-batches than there are markers (a search for what fits tries many) are one series.
+    """
+    micro = frame["micro_batch"].fillna(0).astype(int)
+    micros = sorted(set(micro) - {0})
+    if len(micros) > len(palette.MICRO_MARKERS):
+        words = dict.fromkeys(micros, ", in micro-batches")
+    else:
+        words = {size: f", micro-batch {size:,}" for size in micros}
+    names = [f"{loader}{words.get(size, '')}" for loader, size in zip(frame["loader"], micro, strict=True)]
+    return frame.assign(series=names, micro_batch=micro)
+
+
+def _looks(frame: pd.DataFrame) -> dict[str, Look]:
+    """Return colour by loader, and dash and marker by loader or, where a batch is split, by micro-batch."""
+    loaders = list(dict.fromkeys(frame["loader"]))
+    micros = sorted(set(frame["micro_batch"]) - {0})
+    looks = {}
+    for row in frame.drop_duplicates("series").itertuples(index=False):
+        place = palette.loader_index(str(row.loader), loaders)
+        look = Look(palette.HUES[place], palette.MARKERS[place], palette.DASHES[place])
+        if row.micro_batch:
+            marker = palette.MICRO_MARKERS[micros.index(row.micro_batch) % len(palette.MICRO_MARKERS)]
+            look = look._replace(marker=marker, dash=palette.MICRO_DASH)
+        looks[str(row.series)] = look
+    return looks
+
+
+def _lines(axes: Axes, measured: pd.DataFrame, column: str, looks: dict[str, Look]) -> list[Line2D]:
+    """Draw a column against batch size, one line per series, and return the legend's entries."""
+    if measured.empty:
+        return []
+    sns.lineplot(
+        measured,
+        x="samples_per_step",
+        y=column,
+        hue="series",
+        style="series",
+        palette={name: look.color for name, look in looks.items()},
+        dashes={name: look.dash for name, look in looks.items()},
+        markers={name: look.marker for name, look in looks.items()},
+        estimator=None,
+        errorbar=None,
+        legend=False,
+        ax=axes,
+    )
+    drawn = [name for name in looks if name in set(measured["series"])]
+    style = {name: {"color": looks[name].color, "linestyle": linestyle(looks[name].dash)} for name in drawn}
+    return [Line2D([], [], label=name, marker=looks[name].marker, **EDGED, **style[name]) for name in drawn]
+
+
+def _crosses(axes: Axes, lost: pd.DataFrame, looks: dict[str, Look]) -> list[Line2D]:
+    """Draw what does not fit at what it was predicted to take, at the upper edge where that is not known."""
+    look: dict[str, Any] = {"marker": "X", "linestyle": "", "markersize": 7, "zorder": 5, **EDGED}
+    for _, rows in lost.groupby("samples_per_step"):
+        apart = min(0.18, 0.5 / len(rows))  # side by side, since they may be of one height: half an octave at most
+        for place, row in enumerate(rows.to_dict("records")):
+            x = float(row["samples_per_step"]) * 2 ** (apart * (place - (len(rows) - 1) / 2))
+            y, known = float(row["lost_bytes"]), row["lost_bytes"] > 0
+            transform = axes.transData if known else axes.get_xaxis_transform()
+            axes.plot([x], [y if known else 0.96], color=looks[row["series"]].color, transform=transform, **look)
+    return [Line2D([], [], color=palette.MUTED, label="does not fit", **look)] if len(lost) else []
+
+
+def _failures(axes: Axes, failed: pd.DataFrame, column: str, looks: dict[str, Look]) -> list[Line2D]:
+    """Mark failed cells at the lower edge: where by batch size, colour and row by series, shape by status."""
     handles: dict[str, Line2D] = {}
-    for row in failed.itertuples(index=False):
-        place = places[str(row.loader)]
-        status = str(row.time_status).split(", ")[-1]
-        marker = FAILURE_MARKERS.get(status, "X")
-        look: dict[str, Any] = {"marker": marker, "linestyle": "", "markersize": 6.5, "markeredgecolor": palette.PAPER}
-        height = 0.035 + 0.055 * list(places).index(str(row.loader))
-        transform = axes.get_xaxis_transform()
-        axes.plot(
-            [float(str(row.samples_per_step))], [height], color=palette.HUES[place], transform=transform, zorder=5, **look
-        )
+    series = [name for name in looks if name in set(failed["series"])]
+    for row in failed.to_dict("records"):
+        status = str(row[column]).split(", ")[-1]
+        marker = FAILURE_MARKERS.get(status, FAULT_MARKER)
+        look: dict[str, Any] = {"marker": marker, "linestyle": "", "markersize": 6.5, **EDGED}
+        height = 0.035 + 0.055 * series.index(row["series"])
+        transform, color = axes.get_xaxis_transform(), looks[row["series"]].color
+        axes.plot([float(row["samples_per_step"])], [height], color=color, transform=transform, zorder=5, **look)
         handles[status] = Line2D([], [], color=palette.MUTED, label=readable.TROUBLES.get(status, status), **look)
     return list(handles.values())
 
@@ -162,58 +194,8 @@ def _batch_ticks(axes: Axes, frame: pd.DataFrame) -> None:
     for size in sizes:
         if all(abs(math.log2(size) - math.log2(other)) > 0.12 * (high - low) for other in kept):
             kept.append(size)
+    axes.set_xscale("log", base=2)
     axes.set_xlim(2**low, 2**high)
     axes.xaxis.set_major_locator(NullLocator())
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(kept, [f"full\n{size:,}" if size in full else f"{size:,}" for size in kept])
-
-
-def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return colour and marker by batch size, dash by loader, for each series; full batch in ink."""
-    minis = sorted(set(frame.loc[~frame["full_batch"], "batch_size"]))
-    colours = dict(zip(minis, palette.ramp(len(minis)), strict=True))
-    loaders = list(dict.fromkeys(frame["loader"]))
-    looks = {}
-    for name, rows in frame.groupby("series", sort=False):
-        first = rows.iloc[0]
-        dash = palette.DASHES[loaders.index(first["loader"]) % len(palette.DASHES)]
-        if first["full_batch"]:
-            dash = palette.FULL_DASH if len(loaders) == 1 else dash
-            looks[str(name)] = {"color": palette.INK, "marker": "X", "dash": dash}
-        else:
-            place = minis.index(first["batch_size"])
-            marker = palette.MARKERS[place % len(palette.MARKERS)]
-            looks[str(name)] = {"color": colours[first["batch_size"]], "marker": marker, "dash": dash}
-    return looks
-
-
-def _loss_handles(frame: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Line2D]:
-    """Return a legend of batch sizes by colour and marker, and, where there are several, of loaders by dash."""
-    firsts = frame.drop_duplicates("series")
-    sizes = firsts.drop_duplicates(["batch_size", "full_batch"])
-    handles = []
-    for row in sizes.itertuples(index=False):
-        look = looks[str(row.series)]
-        label = "full" if row.full_batch else f"{row.batch_size:,d}"
-        line = {"color": look["color"], "marker": look["marker"], "linestyle": _line(look["dash"])}
-        handles.append(Line2D([], [], label=label, markeredgecolor=palette.PAPER, **line))
-    if frame["loader"].nunique() > 1:
-        for row in firsts.drop_duplicates("loader").itertuples(index=False):
-            dash = _line(looks[str(row.series)]["dash"])
-            handles.append(Line2D([], [], label=str(row.loader), color=palette.MUTED, linestyle=dash))
-    return handles
-
-
-def _mark(axes: Axes, position: float) -> None:
-    """Mark at the upper edge where the first seed of a curve diverged: the curve ends there."""
-    look: dict[str, Any] = {"marker": "X", "markersize": 7.5, "markeredgecolor": palette.PAPER, "clip_on": False}
-    axes.plot([position], [1], color=palette.BAD, transform=axes.get_xaxis_transform(), zorder=6, **look)
-
-
-def _series(row: Any, several: bool) -> str:
-    size = "full" if row.full_batch else f"{row.batch_size:,}"
-    return f"{size} {row.loader}" if several else size
-
-
-def _line(dash: tuple[float, ...] | str) -> Any:
-    return (0, dash) if dash else "-"

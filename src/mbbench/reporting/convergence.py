@@ -1,18 +1,21 @@
 """Say what losses were reached after equal epochs, equal updates and equal seconds, and why that is no ranking.
 
 Easy to get wrong: a smaller batch makes more updates in an epoch, so equal epochs favour it whatever it is worth; and one
-learning rate for all batch sizes favours those that it happens to suit.
+learning rate for all batch sizes favours those that it happens to suit. A loader that shuffles inside a window only may
+cost some loss, which is compared at equal batch sizes and with nothing else.
 """
 
 from collections.abc import Sequence
 
 from mbbench.reporting import readable
 from mbbench.reporting.finding import Finding
-from mbbench.reporting.losses import comparable, horizon, loss_at
+from mbbench.reporting.losses import comparable, complete, horizon, loss_at
 from mbbench.reporting.pooling import Pool, Setting
 
 SHOWN = 4
 """Batch sizes in one sentence; the table has them all."""
+FULLY_SHUFFLED = ("slice", "gather", "dataloader", "dataloader-batched")
+"""Loaders that draw an order of all rows for each epoch, the one to compare with first."""
 
 
 def findings(setting: Setting) -> list[Finding]:
@@ -27,8 +30,12 @@ def findings(setting: Setting) -> list[Finding]:
         said = [finding for finding in comparisons if finding]
         said.append(Finding("No ranking", _learning_rate(pools)))
     elif pools:
-        said.append(Finding("Convergence", f"only {pools[0].batch} has whole loss curves, nothing to compare them with."))
-    return _diverged(setting) + said
+        whole = [pool for pool in setting.pools if complete(pool)]
+        name = pools[0].batch if len({pool.batch for pool in whole}) == 1 else readable.batch(pools[0].cell.batch_size)
+        one = len({pool.cell.batch_size for pool in whole}) == 1
+        only = f"only {name} has" if one else "no two batch sizes with one loader have"
+        said.append(Finding("Convergence", f"{only} whole loss curves, nothing to compare them with."))
+    return _diverged(setting) + said + _window(setting)
 
 
 def _epochs(pools: Sequence[Pool]) -> Finding | None:
@@ -81,12 +88,42 @@ def _diverged(setting: Setting) -> list[Finding]:
     for pool in setting.pools:
         count = sum(record.measurement.status == "diverged" for record in pool.trainings)
         if count:
-            name = pool.name if len(setting.loaders) > 1 else pool.batch
-            parts.append(f"{count} of {readable.plural(len(pool.trainings), 'seed')} with {name}")
+            parts.append(f"{count} of {readable.plural(len(pool.trainings), 'seed')} with {setting.name(pool)}")
     if not parts:
         return []
     text = f"{readable.listed(parts)} at the learning rate used; left out of the comparison, as survivors would flatter it."
     return [Finding("Diverged", text)]
+
+
+def _window(setting: Setting) -> list[Finding]:
+    """Return what shuffling inside a window costs in loss: `stream` against a loader that shuffles all rows."""
+    parts = []
+    for pool in setting.pools:
+        cell = pool.cell
+        if cell.loader != "stream" or not cell.shuffle or cell.batch_size is None or not complete(pool):
+            continue  # the gradient of all rows is the same in any order
+        others = (setting.find(cell.batch_size, loader, cell.micro_batch) for loader in FULLY_SHUFFLED)
+        other = next((other for other in others if other is not None and complete(other)), None)
+        reached = horizon([pool, other], "epoch") if other is not None else None
+        if other is not None and reached is not None:
+            parts.append(_shuffles(pool, other, reached))
+    if not parts:
+        return []
+    shown, more = parts[:SHOWN], len(parts) - SHOWN
+    rest = f"; {more} more in the table" if more > 0 else ""
+    return [Finding("Window", f"{'; '.join(shown)}{rest}. With stream, rows are shuffled only inside a window.")]
+
+
+def _shuffles(pool: Pool, other: Pool, reached: float) -> str:
+    ours, theirs = loss_at(pool, "epoch", reached), loss_at(other, "epoch", reached)
+    apart = "no interval"
+    if ours.low is not None and ours.high is not None and theirs.low is not None and theirs.high is not None:
+        alike = max(ours.low, theirs.low) <= min(ours.high, theirs.high)
+        apart = "their 95 % intervals overlap" if alike else "their 95 % intervals do not overlap"
+    return (
+        f"loss after {_epochs_word(reached)} with {pool.batch}: {readable.loss(ours.value)} with stream, "
+        f"{readable.loss(theirs.value)} with a full shuffle ({other.cell.loader}), {apart}"
+    )
 
 
 def _shown(pools: Sequence[Pool]) -> list[Pool]:

@@ -1,6 +1,7 @@
-"""Say what a reader should doubt: disturbed clocks, wide intervals, few repeats or seeds, failed cells.
+"""Say what a reader should doubt: disturbed clocks, wide intervals, few repeats or seeds, failed cells, sampled memory.
 
-Each doubt names how many are meant and, where there is one, what to do about it.
+Each doubt names how many are meant and, where there is one, what to do about it. A cell that does not fit in a budget that
+was asked for is an answer and no failure, but counted all the same.
 """
 
 import statistics
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from mbbench.record import Record
 from mbbench.reporting import readable
 from mbbench.reporting.finding import Finding
+from mbbench.reporting.peaks import wavers
 from mbbench.reporting.pooling import Pool, Setting, contended
 from mbbench.reporting.stats import FEWEST
 
@@ -27,7 +29,9 @@ def doubts(settings: Sequence[Setting], notes: Sequence[str]) -> list[Finding]:
     records = [record for setting in settings for record in setting.records]
     said = [
         _failed(records),
+        _over_budget(records),
         _warned(records),
+        *_memory(pools),
         _disturbed(records),
         _events(records),
         _several_runs(settings),
@@ -49,11 +53,44 @@ def failed(records: Sequence[Record]) -> list[Record]:
 
 
 def _failed(records: Sequence[Record]) -> Finding | None:
-    bad = failed(records)
+    bad = [record for record in failed(records) if not _answered(record)]
     if not bad:
         return None
     of = readable.plural(len(records), "measurement")
     return Finding("Not measured", f"{len(bad):,} of {of} did not end ok: {statuses(bad)}.")
+
+
+def _answered(record: Record) -> bool:
+    """Return whether a record found that its cell does not fit in the memory that somebody allowed it."""
+    return record.measurement.status == "oom" and record.budget.max_bytes is not None
+
+
+def _over_budget(records: Sequence[Record]) -> Finding | None:
+    over = [record for record in records if _answered(record)]
+    if not over:
+        return None
+    budgets = sorted({record.budget.max_bytes or 0 for record in over})
+    given = readable.listed(map(readable.size, budgets))
+    of = readable.plural(len(records), "measurement")
+    return Finding("Over budget", f"{len(over):,} of {of} did not fit in the {given} allowed, which is no failure.")
+
+
+def _memory(pools: Sequence[Pool]) -> list[Finding]:
+    """Return what stands behind figures of memory: samples, caches that were emptied, passes that disagree."""
+    measured = [r.measurement for pool in pools for r in pool.memories if r.measurement.status == "ok"]
+    said = []
+    if sampled := sum(each.rss_sampled is True and each.peak_rss_delta_bytes is not None for each in measured):
+        count = readable.plural(sampled, "memory record")
+        text = f"{count} where the peak of the process was sampled: short spikes are missed, so it is a lower bound."
+        said.append(Finding("Sampled", text))
+    if retried := sum((each.allocation_retries or 0) > 0 for each in measured):
+        count = readable.plural(retried, "memory record")
+        text = f"{count} where the accelerator's allocator emptied its cache and tried again: the device was nearly full."
+        said.append(Finding("Retries", text))
+    if wavering := sum(map(wavers, pools)):
+        text = f"{readable.plural(wavering, 'cell')} fitted in one pass or repeat and ran out of memory in another."
+        said.append(Finding("At the limit", text))
+    return said
 
 
 def _warned(records: Sequence[Record]) -> Finding | None:

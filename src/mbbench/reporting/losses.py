@@ -47,26 +47,36 @@ def band(pool: Pool, axis: str) -> pd.DataFrame:
 def bands(setting: Setting, axis: str) -> pd.DataFrame:
     """Return the bands of all pools of a setting, with batch_size (samples per step), full_batch and loader beside them.
 
-    A pool without any curve has no row; `diverged_seeds` is the number of seeds that did, the same in all rows of a pool.
+    A pool without any curve has no row; `diverged_seeds` is the number of seeds that did, the same in all rows of a pool;
+    `micro_batch` is 0 where a batch is not split.
     """
     frames = []
     for pool in setting.pools:
         frame = band(pool, axis)
         frame["batch_size"], frame["full_batch"] = pool.cell.samples_per_step, pool.cell.batch_size is None
-        frame["loader"] = pool.cell.loader
+        frame["loader"], frame["micro_batch"] = pool.cell.loader, pool.cell.micro_batch or 0
         frame["diverged_seeds"] = sum(record.measurement.status == "diverged" for record in pool.trainings)
         frames += [frame] if len(frame) else []
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def comparable(setting: Setting) -> list[Pool]:
-    """Return pools of one loader, by batch size, whose seeds all have a whole curve.
+    """Return pools of one loader, one for each batch size, in order, whose seeds all have a whole curve.
 
-    The loader is the one with the most of them: at equal batch size it changes the seconds and not the losses.
+    The loader is the one with the most of them: at equal batch size it changes the seconds, and the losses only where it
+    does not shuffle all rows (`stream`). Micro-batches change the seconds too and not the updates: a batch that is split
+    stands here only where it was not trained whole.
     """
-    whole = [pool for pool in setting.pools if pool.finished and len(pool.finished) == len(pool.trainings)]
-    by_loader = {loader: [p for p in whole if p.cell.loader == loader] for loader in setting.loaders}
-    return max(by_loader.values(), key=len, default=[])
+    found: dict[str, dict[int | None, Pool]] = {loader: {} for loader in setting.loaders}
+    for pool in setting.pools:
+        if complete(pool):
+            found[pool.cell.loader].setdefault(pool.cell.batch_size, pool)
+    return max((list(by_size.values()) for by_size in found.values()), key=len, default=[])
+
+
+def complete(pool: Pool) -> bool:
+    """Return whether a pool was trained and each of its seeds has a whole curve."""
+    return bool(pool.finished) and len(pool.finished) == len(pool.trainings)
 
 
 def horizon(pools: Sequence[Pool], axis: str) -> float | None:
@@ -80,7 +90,7 @@ def horizon(pools: Sequence[Pool], axis: str) -> float | None:
 
 def reaches(pool: Pool, axis: str, position: float) -> bool:
     """Return whether every seed of a pool has a whole curve, and each has the position between its ends."""
-    if not pool.finished or len(pool.finished) < len(pool.trainings):
+    if not complete(pool):
         return False
     curves = [_points(record, axis)[0] for record in pool.finished]
     return all(len(x) and x[0] <= position <= x[-1] for x in curves)

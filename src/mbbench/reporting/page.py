@@ -17,16 +17,16 @@ from markupsafe import Markup
 from mbbench.record import Record
 from mbbench.reporting import palette, provenance, readable, sections, svg
 from mbbench.reporting.advice import Verdict, verdict
-from mbbench.reporting.analysis import latest
 from mbbench.reporting.doubts import failed
 from mbbench.reporting.pooling import settings
+from mbbench.reporting.selection import latest
 
 
 def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> Verdict:
     """Write the report on those of the records that may stand together, and return what it says.
 
     Args:
-        records: of any runs; `analysis.latest` chooses.
+        records: of any runs; `selection.latest` chooses.
         output: the HTML file; its folder is made if missing.
         figures: write each picture as SVG and PNG to `figures/` beside the page as well.
 
@@ -65,8 +65,8 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
 def _failure(record: Record) -> tuple[str, str, str, str]:
     measurement = record.measurement
     status = readable.TROUBLES.get(measurement.status, measurement.status)
-    seed = f"seed {record.case.seed}" if record.kind == "convergence" else f"repeat {record.repeat}"
-    return str(record.case), f"{record.kind}, {seed}", status, measurement.message or ""
+    which = {"convergence": f", seed {record.case.seed}", "time": f", repeat {record.repeat}"}.get(record.kind, "")
+    return str(record.case), f"{record.kind}{which}", status, measurement.message or ""
 
 
 def _template() -> jinja2.Template:

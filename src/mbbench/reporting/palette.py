@@ -15,9 +15,9 @@ PAPER = "#ffffff"
 RAMP = ("#0d0887", "#4c02a1", "#7e03a8", "#a92395", "#cc4778", "#dc5f50", "#c9700f", "#8f7a00")
 """For batch sizes, from small to large."""
 _RAMP_DARK = ("#8f9bff", "#a98bff", "#c77dff", "#e26fd0", "#f2749f", "#f88d7a", "#fba95a", "#f4d35e")
-HUES = ("#0b63b5", "#b0400b", "#2c7a68", "#7a4fa3")
+HUES = ("#0b63b5", "#b0400b", "#2c7a68", "#7a4fa3", "#8a6d00")
 """For loaders."""
-_HUES_DARK = ("#64b1ff", "#ff9a62", "#5cc9b0", "#c9a3f0")
+_HUES_DARK = ("#64b1ff", "#ff9a62", "#5cc9b0", "#c9a3f0", "#e0c04a")
 
 VARIABLES = {
     PAPER: ("bg", "#0d1117"),
@@ -31,10 +31,13 @@ VARIABLES = {
 }
 """Light colour: name of the CSS variable, dark colour."""
 
-LOADER_ORDER = ("slice", "dataloader", "gather", "dataloader-batched")
+LOADER_ORDER = ("slice", "dataloader", "gather", "dataloader-batched", "stream")
 MARKERS = ("o", "s", "^", "D", "v", "P", "h")
-DASHES: tuple[tuple[float, ...] | str, ...] = ("", (4, 1.5), (1, 1.2), (5, 1.2, 1, 1.2))
+DASHES: tuple[tuple[float, ...] | str, ...] = ("", (4, 1.5), (1, 1.2), (5, 1.2, 1, 1.2), (5, 1.2, 1, 1.2, 1, 1.2))
 FULL_DASH = (3, 1.3)
+MICRO_MARKERS = ("p", "<", ">", "H")
+"""For batches in micro-batches, from small to large: unlike those of batches in one piece."""
+MICRO_DASH = (1, 2.4)
 
 
 def ramp(number: int) -> list[str]:

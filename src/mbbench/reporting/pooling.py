@@ -1,7 +1,8 @@
 """Pool the records of one cell over its repeats and seeds, and put cells that may be compared into one setting.
 
-Easy to get wrong: what may be compared. Two pools stand in one setting if they differ in batch size and loader and in
-nothing else; a setting has a title that tells it from the others.
+Easy to get wrong: what may be compared. Two pools stand in one setting if they differ in batch size, micro-batch and loader
+and in nothing else; a setting has a title that tells it from the others. A full batch in micro-batches is full batch: it
+makes as many updates, from the same gradient; only time and memory are its own.
 """
 
 from collections.abc import Iterable
@@ -44,8 +45,13 @@ class Pool:
 
     @property
     def batch(self) -> str:
-        """Name its batch size: "batch 32", "full batch"."""
-        return readable.batch(self.cell.batch_size)
+        """Name its batch size: "batch 32", "full batch", "full batch in micro-batches of 64"."""
+        return readable.batch(self.cell.batch_size, self.cell.micro_batch)
+
+    @property
+    def whole(self) -> bool:
+        """Whether each update comes from one forward pass, and is not accumulated over micro-batches."""
+        return self.cell.micro_batch is None
 
     @cached_property
     def repeats(self) -> tuple[tuple[float, ...], ...]:
@@ -77,11 +83,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class Setting:
-    """Pools that differ in batch size and loader only.
+    """Pools that differ in batch size, micro-batch and loader only.
 
     Attributes:
         title: what they have in common: "linear, n = 8,192, CPU, 1 thread".
-        pools: by loader, then by batch size.
+        pools: by loader, then by batch size, then by micro-batch, none before any.
     """
 
     title: str
@@ -102,10 +108,15 @@ class Setting:
         """Loaders asked for, in order."""
         return tuple(dict.fromkeys(pool.cell.loader for pool in self.pools))
 
-    def find(self, batch_size: int | None, loader: str) -> Pool | None:
-        """Return the pool of a batch size and a loader, None where it was not asked for."""
-        wanted = (batch_size, loader)
-        return next((pool for pool in self.pools if (pool.cell.batch_size, pool.cell.loader) == wanted), None)
+    def find(self, batch_size: int | None, loader: str, micro_batch: int | None = None) -> Pool | None:
+        """Return the pool of a batch size, a loader and a micro-batch, None where it was not asked for."""
+        cells = ((pool, pool.cell) for pool in self.pools)
+        wanted = (batch_size, loader, micro_batch)
+        return next((pool for pool, cell in cells if (cell.batch_size, cell.loader, cell.micro_batch) == wanted), None)
+
+    def name(self, pool: Pool) -> str:
+        """Name one of its pools: by its loader only where there are several."""
+        return pool.name if len(self.loaders) > 1 else pool.batch
 
 
 def timed(record: Record) -> bool:
@@ -157,15 +168,14 @@ def _pool(records: list[Record]) -> Pool:
     return Pool(ordered[0].case, timings, trainings, memories)
 
 
-def _place(cell: Cell) -> tuple[str, int, bool]:
-    return cell.loader, cell.samples_per_step, cell.batch_size is None
+def _place(cell: Cell) -> tuple[str, int, bool, int]:
+    return cell.loader, cell.samples_per_step, cell.batch_size is None, cell.micro_batch or 0
 
 
 def _common(cell: Cell) -> tuple[object, ...]:
-    """Return what two cells of one setting have in common, sortable: None becomes 0, below every real value."""
-    lr, micro = cell.lr or 0.0, cell.micro_batch or 0
-    about = (cell.problem, cell.n_samples, cell.device, cell.threads, cell.optimizer, lr, cell.dtype)
-    return (*about, micro, not cell.shuffle, cell.options)
+    """Return what two cells of one setting have in common, sortable: no learning rate becomes 0, below every real one."""
+    about = (cell.problem, cell.n_samples, cell.device, cell.threads, cell.optimizer, cell.lr or 0.0, cell.dtype)
+    return (*about, not cell.shuffle, cell.options)
 
 
 def _title(cell: Cell) -> str:
@@ -178,8 +188,6 @@ def _title(cell: Cell) -> str:
         parts.append(f"learning rate {cell.lr:g}")
     if cell.dtype != "float32":
         parts.append(cell.dtype)
-    if cell.micro_batch is not None:
-        parts.append(f"micro-batch {cell.micro_batch:,}")
     if not cell.shuffle:
         parts.append("rows in order")
     parts += [f"{name} = {value}" for name, value in cell.options]

@@ -15,6 +15,9 @@ WORDS = (
     ("learning rate", "학습률", "how far one update moves the parameters along the gradient"),
     ("loader", "데이터 로더", "how rows reach the model: sliced tensors, gathered rows, a DataLoader"),
     ("repeat", "반복 측정", "one fresh process that times a cell again"),
+    ("micro-batch", "마이크로배치", "the samples of one forward pass, where an update is put together from several"),
+    ("gradient accumulation", "그래디언트 누적", "adding up the gradients of micro-batches before one update"),
+    ("peak memory", "최대 메모리 사용량", "the most that is taken at one moment: rows, model, optimizer, activations"),
 )
 """English, Korean, meaning."""
 
@@ -49,9 +52,14 @@ def facts(records: Sequence[Record]) -> list[tuple[str, str]]:
 
 
 def commands(records: Sequence[Record]) -> list[str]:
-    """Return one `mbbench run` for each problem that asks for its cells again, as one grid (gaps in it are filled)."""
-    problems = sorted({record.case.problem for record in records})
-    return [_command(problem, [r for r in records if r.case.problem == problem]) for problem in problems]
+    """Return one `mbbench run` for each problem that asks for its cells again, as one grid (gaps in it are filled).
+
+    Batches in micro-batches are asked for by a command of their own: in one grid every batch would be split.
+    """
+    grids: dict[tuple[str, bool], list[Record]] = {}
+    for record in records:
+        grids.setdefault((record.case.problem, record.case.micro_batch is not None), []).append(record)
+    return [_command(problem, grids[problem, split]) for problem, split in sorted(grids)]
 
 
 def _command(problem: str, records: Sequence[Record]) -> str:
@@ -70,11 +78,20 @@ def _command(problem: str, records: Sequence[Record]) -> str:
     parts += ["--no-shuffle"] if not all(cell.shuffle for cell in cells) else []
     for name, value in sorted({option for cell in cells for option in cell.options}):
         parts += [f"--{name}", value]
+    parts += _passes(records)
     for kind, flag in (("time", "--seconds"), ("convergence", "--max-seconds")):
         longest = max((r.budget.max_seconds or 0.0 for r in records if r.kind == kind), default=0.0)
         parts += [flag, f"{longest:g}"] if longest else []
     parts += ["--repeats", str(1 + max((r.repeat for r in records if r.kind == "time"), default=0))]
     return " ".join([*parts, "--seeds", str(len({r.case.seed for r in records if r.kind == "convergence"}) or 1)])
+
+
+def _passes(records: Sequence[Record]) -> list[str]:
+    """Return what asks for the passes that there are, where not for all of them, and for their memory budget."""
+    kinds = [kind for kind in ("time", "convergence", "memory") if any(record.kind == kind for record in records)]
+    parts = ["--measure", _joined(kinds)] if len(kinds) < 3 else []
+    budget = max((record.budget.max_bytes or 0 for record in records), default=0)
+    return parts + (["--memory-budget", str(budget)] if budget else [])
 
 
 def _joined(values: Iterable[object]) -> str:

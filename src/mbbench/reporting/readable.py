@@ -40,6 +40,20 @@ def count(value: float) -> str:
     return f"{round(value):,}"
 
 
+def size(value: float) -> str:
+    """Return bytes in the binary unit that leaves 1 to 999 before the point, three digits at most: "312 MiB", "1.5 GiB"."""
+    for power, unit in enumerate(("B", "KiB", "MiB", "GiB")):
+        if abs(value) < 999.5 * 1024**power:
+            return f"{_shortest(value / 1024**power)} {unit}"
+    return f"{_shortest(value / 1024**4)} TiB"
+
+
+def power(value: float) -> str:
+    """Return a small part with one digit and its power of ten: "2e-7"."""
+    digit, _, exponent = f"{value:.0e}".partition("e")
+    return f"{digit}e{int(exponent)}" if value else "0"
+
+
 def multiple(value: float) -> str:
     """Return a factor with two digits below 100: "1.3", "38", "1,240"."""
     return f"{value:.2f}" if value < 1.095 else f"{value:.1f}" if value < 9.95 else f"{round(value):,}"
@@ -56,6 +70,23 @@ def interval(ratio: Estimate) -> str:
     if ratio.low is None or ratio.high is None or multiple(ratio.low) == multiple(ratio.high):
         return ""
     return f"{multiple(ratio.low)} to {multiple(ratio.high)}"
+
+
+def more_time(ratio: Estimate, other: str) -> str:
+    """Return a ratio of times as what it adds: "12 % more time than with batch 64 (8 to 16 %)", for `other` "with batch 64".
+
+    As a multiple where it or its interval reaches twice or half as long, "3.1 times as long as with batch 64 (3.0 to 3.2)".
+    """
+    if max(ratio.value, ratio.high or 0) >= 2 or min(ratio.value, ratio.low or ratio.value) <= 0.5:
+        ends = interval(ratio)
+        return f"{multiple(ratio.value)} times as long as {other}" + (f" ({ends})" if ends else "")
+    said = f"{_added(ratio.value)} time than {other}"
+    if ratio.low is None or ratio.high is None or _added(ratio.low) == _added(ratio.high):
+        return said
+    if ratio.low < 1 <= ratio.high:
+        return f"{said} ({_added(ratio.low)} to {_added(ratio.high)})"
+    near, far = sorted((abs(ratio.low - 1), abs(ratio.high - 1)))
+    return f"{said} ({percent(near).removesuffix(' %')} to {percent(far)})"
 
 
 def loss(value: float) -> str:
@@ -79,9 +110,10 @@ def plural(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
-def batch(size: int | None) -> str:
-    """Return a batch size in words: "batch 32", "full batch"."""
-    return "full batch" if size is None else f"batch {size:,}"
+def batch(size: int | None, micro: int | None = None) -> str:
+    """Return a batch size in words: "batch 32", "full batch", "full batch in micro-batches of 64"."""
+    whole = "full batch" if size is None else f"batch {size:,}"
+    return whole if micro is None else f"{whole} in micro-batches of {micro:,}"
 
 
 def first_up(text: str) -> str:
@@ -101,6 +133,16 @@ def machine(identity: Mapping[str, str | int | None]) -> str:
     if identity.get("torch"):
         parts.append(f"torch {identity['torch']}")
     return ", ".join(parts)
+
+
+def _added(ratio: float) -> str:
+    return f"{percent(abs(ratio - 1))} {'less' if ratio < 1 else 'more'}"
+
+
+def _shortest(value: float) -> str:
+    """Return three digits without zeros at the end of a fraction."""
+    digits = _three(value) if value else "0"
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def _three(value: float) -> str:

@@ -1,21 +1,16 @@
 """One setting of the report: its sentences, figures with what they show and how, and the tables behind them."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from mbbench.record import Kind
-from mbbench.reporting import canvas, charts, losses, readable, speed, svg
+from mbbench.reporting import canvas, charts, loss_chart, losses, peaks, readable, speed, svg, tables
 from mbbench.reporting.advice import Answer
 from mbbench.reporting.analysis import pool_table
 from mbbench.reporting.pooling import Pool, Setting
-
-Table = tuple[list[str], list[list[str]]]
-"""Heads and rows, as text."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Frame:
     switch: bool
     pictures: tuple[Picture, ...]
     method: str
-    table: Table
+    table: tables.Table
 
 
 @dataclass(frozen=True)
@@ -97,6 +92,8 @@ def section(number: int, short: str, setting: Setting, answer: Answer, styles: s
     frames = []
     if setting.timed:
         frames.append(_times(setting, said, picture))
+    if _drawable(setting):
+        frames.append(_memory(setting, said, picture))
     if any(record.measurement.curve for record in setting.records):
         frames.append(_losses(setting, said, picture))
     return Section(anchor, short, answer, tuple(frames))
@@ -117,7 +114,34 @@ def _times(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
         picture("throughput", "", speed.scaling(setting), lambda: charts.throughput(cells)),
         picture("epoch", "", said.get("Loader") or said["Fastest epoch"], lambda: charts.epoch_time(cells)),
     )
-    return Frame("How fast do samples go through?", False, pictures, method, _time_table(setting))
+    return Frame("How fast do samples go through?", False, pictures, method, tables.time_table(setting))
+
+
+def _memory(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
+    cells, found = peaks.table(setting), peaks.peaks(setting.pools)
+    on_device = any(peak.on_device for peak in found)
+    when = "over the first and last updates of an epoch and the first of the next, in a process of its own"
+    method = f"Peak of what torch's allocator handed out to tensors, and of what it held, {when}."
+    if not on_device:
+        sampled = "; where it was sampled, at least that" if any(peak.measurement.rss_sampled for peak in found) else ""
+        method = (
+            f"Exact peak of tensor memory {when}, counted by torch's profiler; process: what it took beyond its size at "
+            f"rest, with everything imported, before the profiler ran{sampled}."
+        )
+    method += " Predicted is reckoned without allocating."
+    if any(record.measurement.oom_by == "predicted" for record in setting.records):
+        method += " A cell is not run where that and what the allocator adds exceed the limit; its cross is at the former."
+    finding = said.get("Memory") or said.get("Accumulation") or said.get("Fits") or "no peak could be measured."
+    holder = "held by allocator" if on_device else "process"
+    chart = picture("memory", "", finding, lambda: charts.memory(cells, peaks.limits(setting), holder))
+    return Frame("How much memory does it take?", False, (chart,), method, tables.memory_table(setting))
+
+
+def _drawable(setting: Setting) -> bool:
+    """Return whether a memory pass left anything to draw: a peak, or a cell that does not fit and how large it would be."""
+    if not any(pool.memories for pool in setting.pools):
+        return False
+    return bool(peaks.table(setting)[["peak_bytes", "lost_bytes"]].notna().any(axis=None))
 
 
 def _losses(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
@@ -134,86 +158,14 @@ def _losses(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
         if bands.empty:
             continue
         finding = said.get(tabs[axis]) or said.get("Convergence") or "training loss of each batch size."
-        pictures.append(picture(f"loss-{axis}", names[axis], finding, lambda b=bands, a=axis: charts.loss(b, a, without)))  # type: ignore[misc]
+        pictures.append(picture(f"loss-{axis}", names[axis], finding, partial(loss_chart.loss, bands, axis, without)))
     seeds = sorted({len(pool.finished) for pool in setting.pools if pool.finished})
     band = "band: its 95 % interval" if seeds and seeds[0] > 2 else "fewer than three seeds: no band"
     method = (
         f"Geometric mean over the seeds of the loss of all training rows; {band}. The loss before the first update is not "
         f"drawn. {readable.first_up(said.get('No ranking', 'Not a ranking of batch sizes.'))}"
     )
-    return Frame("How does the loss fall?", True, tuple(pictures), method, _loss_table(setting))
-
-
-def _time_table(setting: Setting) -> Table:
-    heads = ["batch size", "loader", "epoch", "95 % interval", "step", "samples/s", "repeats", "status"]
-    rows = []
-    for pool in setting.pools:
-        epoch, step = pool.epoch_s, pool.step_s
-        interval = ""
-        if epoch and epoch.low is not None and epoch.high is not None:
-            interval = f"{readable.seconds(epoch.low)} to {readable.seconds(epoch.high)}"
-        rows.append(
-            [
-                _batch(pool),
-                pool.cell.loader,
-                readable.seconds(epoch.value) if epoch else "",
-                interval,
-                readable.seconds(step.value) if step else "",
-                f"{pool.cell.n_samples / epoch.value:,.0f}" if epoch else "",
-                str(len(pool.repeats)),
-                _status(pool, "time"),
-            ]
-        )
-    return heads, rows
-
-
-def _loss_table(setting: Setting) -> Table:
-    pools = [pool for pool in setting.pools if pool.trainings]
-    together = losses.comparable(setting)
-    axes = {axis: losses.horizon(together, axis) for axis in ("epoch", "step", "train_s")}
-    heads = ["batch size", "loader"]
-    for axis, reached in axes.items():
-        if reached is not None:
-            at = readable.seconds(reached) if axis == "train_s" else f"{reached:,.4g} {axis}s"
-            heads.append(f"loss after {at}")
-    heads += ["final loss (median)", "held-out", "after epochs", "seeds", "status"]
-    summary = pool_table(pools)
-    rows = []
-    for pool, row in zip(pools, summary.itertuples(index=False), strict=True):
-        cells = [_batch(pool), pool.cell.loader]
-        for axis, reached in axes.items():
-            if reached is not None:
-                cells.append(_estimate(pool, axis, reached) if losses.reaches(pool, axis, reached) else "")
-        ends = (row.final_train_loss, row.final_heldout_loss)
-        cells += [readable.loss(float(end)) if pd.notna(end) else "" for end in ends]  # type: ignore[arg-type]
-        cells += [_final_epoch(row.final_epoch), str(row.seeds)]
-        rows.append([*cells, _status(pool, "convergence")])
-    empty = {place for place, column in enumerate(zip(*rows, strict=True)) if not any(column)}  # held-out rows are optional
-    return [head for place, head in enumerate(heads) if place not in empty], [
-        [cell for place, cell in enumerate(row) if place not in empty] for row in rows
-    ]
-
-
-def _estimate(pool: Pool, axis: str, reached: float) -> str:
-    found = losses.loss_at(pool, axis, reached)
-    if found.low is None or found.high is None:
-        return readable.loss(found.value)
-    return f"{readable.loss(found.value)} ({readable.loss(found.low)} to {readable.loss(found.high)})"
-
-
-def _final_epoch(epoch: object) -> str:
-    number = float(str(epoch))
-    return "" if math.isnan(number) else f"{number:,.4g}"
-
-
-def _batch(pool: Pool) -> str:
-    size = pool.cell.samples_per_step
-    return f"full ({size:,})" if pool.cell.batch_size is None else f"{size:,}"
-
-
-def _status(pool: Pool, kind: Kind) -> str:
-    words = (readable.TROUBLES.get(status, status) for status in pool.status(kind).split(", "))
-    return ", ".join(words) or "not asked for"
+    return Frame("How does the loss fall?", True, tuple(pictures), method, tables.loss_table(setting))
 
 
 def _interval(pool: Pool) -> bool:

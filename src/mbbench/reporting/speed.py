@@ -1,10 +1,12 @@
-"""Say which batch size and loader have the fastest epoch, what the others cost, and what the loader costs.
+"""Say which batch size and loader have the fastest epoch, and what the others cost.
 
 Easy to get wrong: the smallest number is no winner by itself. A pool is as good as the fastest where its whole interval is
 within 10 % of it, slower where it takes more than that and its interval excludes equality, and undecided otherwise. The
-intervals hold for all pools of a setting together. Without intervals only a reading is given, and called so.
+intervals hold for all pools of a setting together. Without intervals only a reading is given, and called so. A full batch
+in micro-batches is a pool of its own, and full batch where mini-batches are compared with it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,7 +46,7 @@ def standing(setting: Setting) -> Standing:
     order = sorted(setting.timed, key=_epoch_s)
     best, *others = order
     pairs = list(zip(others, against([pool.repeats for pool in others], best.repeats), strict=True))
-    equal = tuple(pair for pair in pairs if _top(pair[1]) <= MARGIN)
+    equal = tuple(pair for pair in pairs if top(pair[1]) <= MARGIN)
     slower = tuple(pair for pair in pairs if pair[1].value > MARGIN and (pair[1].low or 0) > 1)
     rest = tuple(pair for pair in pairs if pair not in equal and pair not in slower)
     return Standing(best, equal, slower, rest)
@@ -66,17 +68,16 @@ def winner(setting: Setting) -> Literal["full", "mini", "both", "undecided"] | N
 def headline(setting: Setting) -> str:
     """Return one or two sentences on a setting with at least one timed pool, without any absolute time."""
     timed = setting.timed
-    sizes = {pool.cell.batch_size for pool in timed}
-    if len(sizes) == 1:
-        only = readable.batch(next(iter(sizes)))
+    if len({pool.cell.batch_size for pool in timed}) == 1:
+        names = {pool.batch for pool in timed}
+        only = timed[0].batch if len(names) == 1 else readable.batch(timed[0].cell.batch_size)
         return f"Only {only} was timed, so nothing is said on which batch size is best: give several with --batch-size."
     found = standing(setting)
     best, ties = name(setting, found.best), [name(setting, pool) for pool, _ in found.equal]
     least = min(len(pool.repeats) for pool in timed)
     reading = "" if least > 2 else f" This is a reading of {readable.plural(least, 'repeat')} without an interval."
     if not found.slower and not found.undecided:
-        what = "batch sizes" if len(setting.loaders) == 1 else "combinations of batch size and loader"
-        return f"All {len(timed)} {what} take the same time for an epoch, within 10 %.{reading}"
+        return f"All {len(timed)} {_varied(timed)} take the same time for an epoch, within 10 %.{reading}"
     if ties:
         first = f"{readable.first_up(_some([best, *ties]))} have the fastest epochs, equal within 10 %."
     elif found.undecided:
@@ -101,49 +102,41 @@ def findings(setting: Setting) -> list[Finding]:
         why = "their intervals hold both being as good as the fastest and being slower" if told else "there is no interval"
         text = f"{_against(setting, found.undecided)}: {why}; more repeats may decide."
         said.append(Finding("Undecided", text))
-    return said + loader_costs(setting)
-
-
-def loader_costs(setting: Setting) -> list[Finding]:
-    """Return, for each loader beside the plainest one, what it costs at equal batch sizes."""
-    loaders = list(dict.fromkeys(pool.cell.loader for pool in setting.timed))
-    if len(loaders) < 2:
-        return []
-    plain = "slice" if "slice" in loaders else loaders[0]
-    said = []
-    for loader in loaders:
-        pairs = _pairs(setting, loader, plain)
-        if loader != plain and pairs:
-            said.append(Finding("Loader", _loader_cost(pairs, loader, plain)))
-    return said + _confounded(setting)
+    return said
 
 
 def scaling(setting: Setting) -> str:
-    """Return how throughput changes from the smallest to the largest batch that was timed, for each loader."""
+    """Return how throughput changes from the smallest to the largest batch that was timed whole, for each loader."""
     said = []
     for loader in dict.fromkeys(pool.cell.loader for pool in setting.timed):
-        pools = [pool for pool in setting.timed if pool.cell.loader == loader]
+        pools = [pool for pool in setting.timed if pool.cell.loader == loader and pool.whole]
         if len(pools) > 1:
             factor = readable.multiple(ratio(pools[0].repeats, pools[-1].repeats).value)
             said.append((f"by {factor} with {loader}", f"from {pools[0].batch} to {pools[-1].batch}"))
     if not said:
-        return "one batch size was timed."
+        one = len({pool.cell.batch_size for pool in setting.timed}) == 1
+        return "one batch size was timed." if one else "no two batch sizes were timed alike."
     if len({span for _, span in said}) == 1:
         return f"{said[0][1]}, throughput is multiplied {readable.listed(by for by, _ in said)}."
     return f"throughput is multiplied {', '.join(f'{by} {span}' for by, span in said)}."
 
 
-def worst_loader(setting: Setting) -> tuple[str, float] | None:
-    """Return the loader that costs most against slicing at an equal batch size, and its factor; None if not timed."""
-    costs = [
-        (by.value, loader) for loader in setting.loaders if loader != "slice" for _, by in _pairs(setting, loader, "slice")
-    ]
-    return (max(costs)[1], max(costs)[0]) if costs else None
-
-
 def name(setting: Setting, pool: Pool) -> str:
     """Name a pool within its setting: by its loader only where there are several."""
     return pool.name if len({pool.cell.loader for pool in setting.timed}) > 1 else pool.batch
+
+
+def top(by: Estimate) -> float:
+    """Return the upper end of the interval, the value where there is none."""
+    return by.value if by.high is None else by.high
+
+
+def _varied(pools: Sequence[Pool]) -> str:
+    """Return what it is that there are several of."""
+    axes = ["batch size"]
+    axes += ["micro-batch"] if not all(pool.whole for pool in pools) else []
+    axes += ["loader"] if len({pool.cell.loader for pool in pools}) > 1 else []
+    return f"combinations of {readable.listed(axes)}" if len(axes) > 1 else "batch sizes"
 
 
 def _fastest(setting: Setting, best: Pool) -> Finding:
@@ -160,71 +153,31 @@ def _fastest(setting: Setting, best: Pool) -> Finding:
 
 def _updates(setting: Setting, best: Pool) -> str:
     """Return how unlike the epochs are that are compared; "" where they are alike."""
-    steps = {pool.cell.steps_per_epoch: pool.batch for pool in setting.timed}
+    steps = {pool.cell.steps_per_epoch: readable.batch(pool.cell.batch_size) for pool in setting.timed}
     most, own = max(steps), best.cell.steps_per_epoch
     if most == own:
         return ""
     return (
-        f" It is {readable.plural(own, 'update')} with {best.batch} and {most:,} with {steps[most]}, so the fastest epoch "
+        f" It is {readable.plural(own, 'update')} with {steps[own]} and {most:,} with {steps[most]}, so the fastest epoch "
         "need not be the fastest training."
     )
 
 
 def _extremes(found: Standing) -> list[Against]:
-    """Return full batch and the smallest batch, where they are not among the fastest, with the fastest one's loader."""
+    """Return full batch and the smallest batch, where they are not among the fastest.
+
+    With the fastest one's loader and whole where there is such a pool; in micro-batches only where whole is not as good.
+    """
     others = [*found.slower, *found.undecided]
-    good = {found.best.cell.batch_size, *(pool.cell.batch_size for pool, _ in found.equal)}
+    good = {(pool.cell.batch_size, pool.whole) for pool in (found.best, *(pool for pool, _ in found.equal))}
     sizes = sorted({pool.cell.samples_per_step for pool, _ in others if not _is_full(pool)})
     chosen = []
     for size in [None, *sizes[:1]]:
-        same = [pair for pair in others if pair[0].cell.batch_size == size and size not in good]
-        same.sort(key=lambda pair: (pair[0].cell.loader != found.best.cell.loader, pair[1].value))
+        left = others if (size, True) not in good else []
+        same = [pair for pair in left if pair[0].cell.batch_size == size and (size, pair[0].whole) not in good]
+        same.sort(key=lambda pair: (pair[0].cell.loader != found.best.cell.loader, not pair[0].whole, pair[1].value))
         chosen += same[:1]
     return chosen
-
-
-def _pairs(setting: Setting, loader: str, plain: str) -> list[Against]:
-    """Return the timed pools of a loader against those of another one at equal batch sizes."""
-    pairs = []
-    for pool in setting.timed:
-        other = setting.find(pool.cell.batch_size, plain)
-        if pool.cell.loader == loader and other is not None and other.repeats:
-            pairs.append((pool, ratio(pool.repeats, other.repeats)))
-    return pairs
-
-
-def _loader_cost(pairs: list[Against], loader: str, plain: str) -> str:
-    (least, lowest), (most, highest) = (pick(pairs, key=lambda pair: pair[1].value) for pick in (min, max))
-    if all((by.low or by.value) >= 1 / MARGIN and _top(by) <= MARGIN for _, by in pairs):
-        where = "at every batch size" if len(pairs) > 1 else f"at {most.batch}"
-        return f"{loader} takes as long as {plain} {where}, within 10 %."
-    if len(pairs) == 1:
-        return f"an epoch through {loader} takes {readable.times(highest)} as one through {plain} at {most.batch}."
-    interval = f", {between}" if (between := readable.interval(highest)) else ""
-    low, high = readable.multiple(lowest.value), readable.multiple(highest.value)
-    return (
-        f"an epoch through {loader} takes {low} times ({least.batch}) to {high} times ({most.batch}{interval}) as long "
-        f"as one through {plain}."
-    )
-
-
-def _confounded(setting: Setting) -> list[Finding]:
-    """Return the comparison that the notebook made, where this setting has all three cells of it."""
-    full = setting.find(None, "slice")
-    pairs = [pair for pair in _pairs(setting, "dataloader", "slice") if not _is_full(pair[0])]
-    if full is None or not full.repeats or not pairs:
-        return []
-    pool, by = max(pairs, key=lambda pair: pair[1].value)
-    fair = setting.find(pool.cell.batch_size, "slice")
-    if by.value <= MARGIN or fair is None:
-        return []
-    mixed, equal = ratio(pool.repeats, full.repeats), ratio(fair.repeats, full.repeats)
-    text = (
-        f"{pool.batch} through a DataLoader against a direct full batch, as in the notebook, takes "
-        f"{readable.multiple(mixed.value)} times as long; with slice on both sides {readable.multiple(equal.value)} "
-        "times: the rest is the loader, not the batch size."
-    )
-    return [Finding("Not the batch", text)]
 
 
 def _against(setting: Setting, pairs: tuple[Against, ...]) -> str:
@@ -234,11 +187,6 @@ def _against(setting: Setting, pairs: tuple[Against, ...]) -> str:
 def _some(words: list[str]) -> str:
     shown, more = words[:SHOWN], len(words) - SHOWN
     return readable.listed([*shown, f"{more} more"] if more > 0 else shown)
-
-
-def _top(by: Estimate) -> float:
-    """Return the upper end of the interval, the value where there is none."""
-    return by.value if by.high is None else by.high
 
 
 def _epoch_s(pool: Pool) -> float:

@@ -1,0 +1,227 @@
+"""Measure what training takes of memory: the exact peak of tensor memory, and what the process really took.
+
+One process of its own runs a few updates twice: first plainly, for the resident peak, then under torch's profiler, which
+counts every byte of every tensor, operator scratch included (and costs 1.5 times the time and more: never in a timed pass).
+
+Easy to get wrong: the peak of an epoch may lie at its end, where the last batch still holds the shuffled rows while those
+of the next epoch are made; optimizers make their state at the first update; making the rows may take more than training
+on them, so the two are told apart; rows that a problem holds as tensors were there before anything was counted.
+"""
+
+import gc
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from mbbench.case import Cell
+from mbbench.measuring import resident
+from mbbench.measuring.batches import Update
+from mbbench.measuring.jobs import MEMORY_UPDATES
+from mbbench.measuring.problems import Problem
+from mbbench.measuring.training import Training, prepare
+from mbbench.record import Phase
+
+Item = TypeVar("Item")
+FIRST = MEMORY_UPDATES - 2
+"""Updates at the start of an epoch (and micro-batches of an update) that are made: optimizers have their state by then."""
+WALK = 5000
+"""Most batches that are fetched and passed over (4 ms by slices) to come to an epoch's ragged last one."""
+MMAP_BYTES = 64 * 1024
+CHECK_ROWS = 16_384
+"""Rows over which an accumulated gradient is checked."""
+WARM_UP_ROWS = 4
+TRAIN_MARK = "mbbench: train"
+
+
+def measure(
+    case: Cell, problem: Problem, on_phase: Callable[[Phase], None], release: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Return the memory fields of a Measurement, and the learning rate.
+
+    Args:
+        case: what to train.
+        problem: its problem, resolved.
+        on_phase: told each phase as it begins.
+        release: called when the cell has run within its limit: a profiler needs memory of its own.
+    """
+    if case.option("malloc") == "mmap64k":
+        resident.return_at_once(MMAP_BYTES)
+    gc.disable()
+    on_phase("warm-up")
+    _warm_up(case, problem)
+    found = {"lr": problem.lr if case.lr is None else case.lr}
+    if case.device == "cpu":
+        found |= _resident_peak(case, problem, on_phase)
+        release()
+        setup, peak = tensor_peaks(case, problem)
+        found |= {"setup_peak_tensor_bytes": setup, "peak_tensor_bytes": peak}
+    else:
+        found |= _on_device(case, problem, on_phase)
+    return found | _checked(case, problem)
+
+
+def short_epochs(training: Training, first: int = FIRST, walk: int = WALK) -> Iterator[Update]:
+    """Return updates that meet the peak of any number of epochs: the first ones and the last of one, the first of the next.
+
+    Args:
+        training: the case, prepared.
+        first: how many of the first ones; also of the micro-batches of an accumulated update.
+        walk: the last one is left out where more batches than this would have to be passed over.
+    """
+    case = training.case
+
+    def update(whole: Update) -> Update:
+        if case.micro_batch is None:
+            return whole
+        return _ends(iter(whole), -(-case.samples_per_step // case.micro_batch), first, walk)
+
+    def passed(whole: Update) -> None:
+        for _ in whole if case.micro_batch else ():
+            pass
+
+    per_epoch = case.n_samples // (case.micro_batch or 1)
+    yield from map(update, _ends(training.epoch(), case.steps_per_epoch, first, walk if per_epoch <= walk else 0, passed))
+    yield from map(update, itertools.islice(training.epoch(), 1))
+
+
+def _ends(
+    items: Iterator[Item], count: int, first: int, walk: int, passed: Callable[[Item], None] = lambda item: None
+) -> Iterator[Item]:
+    """Return the first ones of `count` items and the last one; those between are passed over, if they are at most `walk`."""
+    yield from itertools.islice(items, first)
+    between = count - first - 1
+    if 0 <= between <= walk:
+        for item in itertools.islice(items, between):
+            passed(item)
+        yield from items
+
+
+def tensor_peaks(case: Cell, problem: Problem) -> tuple[int, int]:
+    """Return the peaks of tensor memory in bytes, while rows and model are made and while training.
+
+    CPU only. Counted are the tensors that are made inside, and those that the problem holds itself.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        training = prepare(case, problem)
+        with record_function(TRAIN_MARK):
+            pass
+        training.train(short_epochs(training))
+    events = profiler.profiler.kineto_results.events()
+    began = next(event.start_ns() for event in events if event.name() == TRAIN_MARK)
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    live, peaks = problem.held_bytes, {False: problem.held_bytes, True: 0}
+    for when, size in changes:
+        training_now = when >= began
+        if training_now and not peaks[True]:
+            peaks[True] = live
+        live += size
+        peaks[training_now] = max(peaks[training_now], live)
+    return peaks[False], peaks[True]
+
+
+def _resident_peak(case: Cell, problem: Problem, on_phase: Callable[[Phase], None]) -> dict[str, Any]:
+    rest = resident.settle()
+    training = prepare(case, problem, on_phase)
+    resident.settle()  # what making the rows has left behind is not the training's
+    on_phase("train")
+    began = time.perf_counter()
+    with resident.watched_peak() as peak:
+        training.train(short_epochs(training))
+    measuring_s = time.perf_counter() - began
+    taken = None if peak.bytes is None else max(0, peak.bytes - rest) + problem.held_bytes
+    return {
+        "measuring_s": measuring_s,
+        "peak_rss_delta_bytes": taken,
+        "rss_sampled": peak.sampled,
+        "floor_rss_bytes": rest - problem.held_bytes,
+    }
+
+
+def _on_device(case: Cell, problem: Problem, on_phase: Callable[[Phase], None]) -> dict[str, Any]:
+    """Return an accelerator's figures as its allocator counts them; what it does not tell is None."""
+    device = torch.device(case.device)
+    memory = torch.accelerator.memory
+    gc.collect()
+    torch.accelerator.synchronize(device)
+    memory.empty_cache()
+    memory.reset_peak_memory_stats(device)
+    memory.reset_accumulated_memory_stats(device)
+    free = memory.get_memory_info(device)[0]
+    training = prepare(case, problem, on_phase)
+    on_phase("train")
+    began = time.perf_counter()
+    training.train(short_epochs(training))
+    torch.accelerator.synchronize(device)
+    measuring_s = time.perf_counter() - began
+    stats = memory.memory_stats(device)
+    names = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+    settings = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
+    return {
+        "measuring_s": measuring_s,
+        "peak_device_allocated_bytes": stats.get("allocated_bytes.all.peak"),
+        "peak_device_reserved_bytes": stats.get("reserved_bytes.all.peak"),
+        # The allocator keeps what it took, so what is taken at the end is the most that was.
+        "peak_device_used_bytes": max(0, free - memory.get_memory_info(device)[0]),
+        "allocation_retries": stats.get("num_alloc_retries"),
+        "allocator": " ".join(settings) or "default",
+    }
+
+
+def _warm_up(case: Cell, problem: Problem) -> None:
+    """Train on a few rows: kernels are loaded, and their buffers made, before anything is counted."""
+    x, y = problem.sample(min(case.n_samples, WARM_UP_ROWS), case.seed)
+    few = _changed(case, n_samples=len(x), batch_size=None, micro_batch=None, loader="slice")
+    training = prepare(few, replace(problem, data=(x, y), held_out=0.0))
+    training.train(itertools.islice(training.stream(), 2))
+
+
+def _checked(case: Cell, problem: Problem) -> dict[str, Any]:
+    """Return what is to be said of an accumulated gradient: how far it is from the exact one, and a warning on BatchNorm."""
+    if case.micro_batch is None:
+        return {}
+    model = problem.start(case.seed)
+    kinds = {type(module) for module in model.modules()}
+    if any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in kinds):
+        text = "BatchNorm takes its statistics from each micro-batch: accumulation is not the full batch's computation"
+        return {"message": text}
+    return {"gradient_difference": gradient_difference(case, problem)}
+
+
+def gradient_difference(case: Cell, problem: Problem) -> float | None:
+    """Return ||g - e|| / ||e||: g the gradient accumulated as the case says, e the same in float64 by other micro-batches.
+
+    In float64 the grouping changes the gradient by 1e-13 at most, so e stands for the full batch's. Over the first update's
+    rows, `CHECK_ROWS` of them at most. None where the model draws at random (dropout) or cannot compute in float64.
+    """
+    micro = case.micro_batch or case.samples_per_step
+    n = min(case.samples_per_step, max(CHECK_ROWS, 2 * micro))
+    whole = _changed(case, n_samples=n, batch_size=None, micro_batch=min(micro, n), shuffle=False, loader="slice")
+    accumulated = _gradient(whole, problem)
+    if not torch.equal(accumulated, _gradient(whole, problem)):
+        return None
+    try:
+        # Half the rows at twice the width: no more memory than the cell itself.
+        exact = _gradient(_changed(whole, micro_batch=max(1, min(micro, n) // 2), dtype="float64"), problem)
+    except RuntimeError:  # a part of the model or of the loss is made for float32 alone
+        return None
+    length = float(exact.norm())
+    return float((accumulated - exact).norm()) / length if length > 0 else None
+
+
+def _gradient(case: Cell, problem: Problem) -> Tensor:
+    """Return the first update's gradient as one vector in float64; the update leaves it with the parameters."""
+    training = prepare(case, problem)
+    training.train(itertools.islice(training.epoch(), 1))
+    grads = [parameter.grad for parameter in training.model.parameters() if parameter.grad is not None]
+    return torch.cat([grad.detach().double().flatten() for grad in grads]).cpu()
+
+
+def _changed(case: Cell, **changes: Any) -> Cell:
+    return Cell(**{name: getattr(case, name) for name in Cell.__struct_fields__} | changes)

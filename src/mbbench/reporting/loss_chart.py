@@ -1,0 +1,128 @@
+"""Draw training loss against epochs, updates, samples or seconds: one curve for each cell. No statistics here.
+
+Easy to get wrong: points of one curve are not independent, so bands come from the table (`losses.bands`) and seaborn makes
+none; and a curve that ends because a seed diverged is marked there.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
+
+from mbbench.reporting import palette
+from mbbench.reporting.canvas import empty, legend, linestyle, scale
+
+AXIS_LABELS = {
+    "epoch": "epochs",
+    "step": "updates",
+    "samples": "samples seen",
+    "train_s": "training time (evaluations excluded)",
+}
+
+
+def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Figure:
+    """Draw training loss against an axis, from `losses.bands`; call it inside `canvas.style`.
+
+    Args:
+        bands: one row per drawn position.
+        axis: its column, one of `losses.AXES`.
+        without: a note for each cell that has no curve.
+    """
+    figure, axes = empty()
+    several = bands["loader"].nunique() > 1
+    named = bands[["batch_size", "full_batch", "micro_batch", "loader"]]
+    frame = bands.assign(series=[_series(row, several) for row in named.itertuples(index=False)])
+    looks = _looks(frame)
+    sns.lineplot(
+        frame,
+        x=axis,
+        y="loss",
+        hue="series",
+        style="series",
+        palette={name: look["color"] for name, look in looks.items()},
+        dashes={name: look["dash"] for name, look in looks.items()},
+        markers={name: look["marker"] for name, look in looks.items()},
+        estimator=None,
+        errorbar=None,
+        legend=False,
+        ax=axes,
+    )
+    notes = list(without)
+    alpha = 0.16 if len(looks) < 5 else 0.09  # bands of many curves lie over each other
+    lines = [line for line in axes.lines if len(np.asarray(line.get_xdata()))]
+    for place, (line, (name, rows)) in enumerate(zip(lines, frame.groupby("series", sort=False), strict=True)):
+        line.set_markevery((4 + 9 * place % 32, 32))
+        axes.fill_between(rows[axis], rows["low"], rows["high"], color=line.get_color(), alpha=alpha, linewidth=0)
+        if diverged := int(rows["diverged_seeds"].iloc[0]):
+            notes.append(f"batch {name}: {diverged} of {int(rows['seeds'].iloc[0])} seeds diverged")
+            _mark(axes, float(rows[axis].iloc[-1]))
+    scale(axes, "x", frame[axis])
+    scale(axes, "y", pd.concat([frame["loss"], frame["low"], frame["high"]]))
+    if axis == "train_s":
+        axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
+    axes.set(xlabel=AXIS_LABELS[axis], ylabel="training loss")
+    if notes:
+        text = textwrap.fill(f"✖ {'; '.join(notes)}", 66)
+        figure.supxlabel(text, x=0.02, ha="left", fontsize=8, color=palette.BAD)
+    legend(figure, _loss_handles(frame, looks), "batch size")
+    return figure
+
+
+def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return colour and marker by batch size, dash by loader, for each series; full batch in ink.
+
+    A batch in micro-batches has the colour of the batch, and a marker and, with one loader, a dash of its own.
+    """
+    minis = sorted(set(frame.loc[~frame["full_batch"], "batch_size"]))
+    colours = dict(zip(minis, palette.ramp(len(minis)), strict=True))
+    loaders, micros = list(dict.fromkeys(frame["loader"])), sorted(set(frame["micro_batch"]) - {0})
+    looks = {}
+    for name, rows in frame.groupby("series", sort=False):
+        first = rows.iloc[0]
+        dash = palette.DASHES[loaders.index(first["loader"]) % len(palette.DASHES)]
+        if first["full_batch"]:
+            dash = palette.FULL_DASH if len(loaders) == 1 else dash
+            looks[str(name)] = {"color": palette.INK, "marker": "X", "dash": dash}
+        else:
+            place = minis.index(first["batch_size"])
+            marker = palette.MARKERS[place % len(palette.MARKERS)]
+            looks[str(name)] = {"color": colours[first["batch_size"]], "marker": marker, "dash": dash}
+        if first["micro_batch"]:
+            marker = palette.MICRO_MARKERS[micros.index(first["micro_batch"]) % len(palette.MICRO_MARKERS)]
+            looks[str(name)] |= {"marker": marker, "dash": palette.MICRO_DASH if len(loaders) == 1 else dash}
+    return looks
+
+
+def _loss_handles(frame: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Line2D]:
+    """Return a legend of batch sizes by colour and marker, and, where there are several, of loaders by dash."""
+    firsts = frame.drop_duplicates("series")
+    sizes = firsts.drop_duplicates(["batch_size", "full_batch", "micro_batch"])
+    handles = []
+    for row in sizes.itertuples(index=False):
+        look, label = looks[str(row.series)], _series(row, several=False)
+        line = {"color": look["color"], "marker": look["marker"], "linestyle": linestyle(look["dash"])}
+        handles.append(Line2D([], [], label=label, markeredgecolor=palette.PAPER, **line))
+    if frame["loader"].nunique() > 1:
+        for row in firsts.drop_duplicates("loader").itertuples(index=False):
+            dash = linestyle(looks[str(row.series)]["dash"])
+            handles.append(Line2D([], [], label=str(row.loader), color=palette.MUTED, linestyle=dash))
+    return handles
+
+
+def _mark(axes: Axes, position: float) -> None:
+    """Mark at the upper edge where the first seed of a curve diverged: the curve ends there."""
+    look: dict[str, Any] = {"marker": "X", "markersize": 7.5, "markeredgecolor": palette.PAPER, "clip_on": False}
+    axes.plot([position], [1], color=palette.BAD, transform=axes.get_xaxis_transform(), zorder=6, **look)
+
+
+def _series(row: Any, several: bool) -> str:
+    size = "full" if row.full_batch else f"{row.batch_size:,}"
+    size += f", micro-batch {row.micro_batch:,}" if row.micro_batch else ""
+    return f"{size} {row.loader}" if several else size
