@@ -84,3 +84,35 @@ def test_the_device_is_named_in_the_environment(tmp_path):
     assert identity["accelerator_driver"]
     assert msgspec.json.encode(record)
     assert analysis.table([record]).device[0] == "cuda"
+
+
+@on_gpu
+def test_the_devices_peaks_are_counted_and_near_the_prediction(tmp_path):
+    plan = api.plan("mlp", results=tmp_path, device="cuda", n=100_000, batch_size=[4096, "full"], measure=["memory"])
+    for record in api.execute(plan):
+        found = record.measurement
+        assert found.status == "ok", found.message
+        assert found.peak_tensor_bytes is None
+        assert found.peak_rss_delta_bytes is None
+        assert found.peak_device_allocated_bytes == pytest.approx(found.predicted_peak_bytes, rel=0.25)  # cuBLAS takes some
+        assert found.peak_device_allocated_bytes <= found.peak_device_reserved_bytes
+        assert found.allocation_retries == 0
+        assert found.allocator
+
+
+@on_gpu
+def test_a_cell_above_a_part_of_the_devices_memory_is_out_of_memory_and_the_next_one_runs(tmp_path):
+    sizes = [1024, "full"]
+    plan = api.plan(
+        "mlp",
+        results=tmp_path,
+        device="cuda",
+        n=400_000,
+        batch_size=sizes,
+        measure=["memory"],
+        memory_budget="1GiB",
+        predict=False,
+    )
+    states = {record.case.batch_size: record.measurement for record in api.execute(plan)}
+    assert states[1024].status == "ok"
+    assert (states[None].status, states[None].oom_by) == ("oom", "raised")

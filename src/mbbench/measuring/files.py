@@ -108,6 +108,12 @@ class Files:
         """Size of a row as stored, features and targets."""
         return self.table.x.bytes + self.table.y.bytes
 
+    @property
+    def state(self) -> tuple[tuple[int, int], ...]:
+        """Size in bytes and time of change in ns of each file: where they differ, the rows may."""
+        paths = (self.x, self.y) if self.path is None else (self.path,)
+        return tuple((found.st_size, found.st_mtime_ns) for found in map(os.stat, map(str, paths)))
+
     def dtypes(self, floating: torch.dtype | None = None) -> tuple[torch.dtype, torch.dtype]:
         """Return what features and targets are handed out in, where floats become `floating`; None: they stay as stored."""
         x, y = self.table.x.dtype, self.table.y.dtype

@@ -62,7 +62,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         most_samples: rows there are; None: any number.
         source: hash of the file that defines the problem.
         unavailable: why each device that was asked about cannot be used, None where it can.
-        free_bytes: memory that can still be taken, for each device that can be used.
+        free_bytes: memory that can still be taken, for each device that can be used; None where it does not tell.
         identity: of this machine.
     """
 
@@ -71,7 +71,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     most_samples: int | None = None
     source: str = ""
     unavailable: dict[str, str | None] = {}
-    free_bytes: dict[str, int] = {}
+    free_bytes: dict[str, int | None] = {}
     identity: dict[str, str | int | None] = {}
 
 

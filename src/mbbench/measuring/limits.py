@@ -50,9 +50,9 @@ def rest(threads: int) -> int:
 def impose(limit_bytes: int, device: str) -> None:
     """Limit what this process may take from now on, beyond what it has."""
     if device != "cpu":
-        torch.get_device_module(device).set_per_process_memory_fraction(
-            min(1.0, limit_bytes / total_bytes(device)), torch.device(device)
-        )
+        part = min(1.0, limit_bytes / total_bytes(device))
+        where = () if torch.device(device).type == "mps" else (torch.device(device),)  # there is but one
+        torch.get_device_module(device).set_per_process_memory_fraction(part, *where)
     elif sys.platform == "linux":
         _limit(resident.data_bytes() + limit_bytes)
 
@@ -68,11 +68,14 @@ def total_bytes(device: str) -> int:
     return int(torch.accelerator.get_memory_info(torch.device(device))[1])
 
 
-def free_bytes(device: str) -> int:
-    """Return what can still be taken of a device's memory."""
+def free_bytes(device: str) -> int | None:
+    """Return what can still be taken of a device's memory; None where the device does not tell."""
     if device == "cpu":
         return resident.free_bytes()
-    return int(torch.accelerator.get_memory_info(torch.device(device))[0])
+    try:
+        return int(torch.accelerator.get_memory_info(torch.device(device))[0])
+    except (RuntimeError, NotImplementedError):  # mps has no such count
+        return None
 
 
 def out_of_memory(error: BaseException, limited: bool) -> bool:

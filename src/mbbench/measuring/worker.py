@@ -20,6 +20,7 @@ import torch
 
 from mbbench.case import Case, UsageError
 from mbbench.measuring import convergence, devices, environment, limits, memory, predict, resident, timing
+from mbbench.measuring.files import Files
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.measuring.problems import Problem, resolve, source_of
 from mbbench.measuring.training import prepare
@@ -140,8 +141,12 @@ def explain(error: BaseException) -> str:
 
 def _problem(name: str, place: Place) -> tuple[Problem, str]:
     if place.pickled is None:
-        return resolve(name, place.location)
-    problem = cloudpickle.loads(place.pickled)
-    if not isinstance(problem, Problem):
-        raise UsageError(f"{name} is a {type(problem).__name__}: expected a mbbench.Problem")
-    return problem, digest(place.pickled + source_of(Path.cwd()).encode())
+        problem, source = resolve(name, place.location)
+    else:
+        problem = cloudpickle.loads(place.pickled)
+        if not isinstance(problem, Problem):
+            raise UsageError(f"{name} is a {type(problem).__name__}: expected a mbbench.Problem")
+        source = digest(place.pickled + source_of(Path.cwd()).encode())
+    if isinstance(problem.data, Files):  # rows that were written anew are another problem
+        source = digest(f"{source} {problem.data.state}".encode())
+    return problem, source
