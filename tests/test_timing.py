@@ -25,6 +25,7 @@ class Scripted:
         self.step_s, self.row_s, self.start_s, self.fetch_s, self.cold_s = step_s, row_s, start_s, fetch_s, cold_s
         self.now = 0.0
         self.trained: list[int] = []
+        self.updates_together, self.read_s = 1, 0.0
 
     def clock(self) -> float:
         return self.now
@@ -36,7 +37,8 @@ class Scripted:
     def epoch(self) -> Iterator[tuple[int, ...]]:
         self.now += self.start_s
         for begin in range(0, self.case.n_samples, self.case.samples_per_step):
-            self.now += self.fetch_s
+            first = begin // self.case.samples_per_step % self.updates_together == 0
+            self.now += self.fetch_s + (self.read_s if first else 0.0)
             yield (min(self.case.samples_per_step, self.case.n_samples - begin),)
 
     def stream(self) -> Iterator[tuple[int, ...]]:
@@ -172,3 +174,20 @@ def test_a_smoke_run_trains_one_update():
     fields = timing.time_rounds(training, 1.0, lambda phase: None, training.clocks, smoke=True)
     assert training.trained == [64]
     assert len(fields["round_s"]) == 1
+
+
+def test_rounds_of_a_streamed_file_hold_whole_windows_and_an_epochs_time_all_its_reads():
+    training = Scripted(n=100_000, batch=10, step_s=1e-4, row_s=0.0, start_s=0.003)
+    training.updates_together, training.read_s = 500, 0.02  # 20 windows, each read in as long as 200 steps take
+    found = measured(training)
+    assert (found.epochs_per_round, found.steps_per_round) == (0, 1000)
+    assert set(found.epoch_start_s) == {pytest.approx(0.003)}
+    true_s = 0.003 + 10_000 * 1e-4 + 20 * 0.02
+    assert found.epochs_s(100_000) == pytest.approx([true_s] * len(found.round_s))
+
+
+def test_a_streamed_file_of_few_windows_is_timed_by_whole_epochs():
+    assert plan_round(n_samples=100_000, samples_per_step=10, step_s=1e-3, seconds=1.0, window=2000).epochs == 1
+    assert plan_round(n_samples=100_000, samples_per_step=10, step_s=1e-3, seconds=1.0, window=1000) == Round(
+        2000, 20_000, 0
+    )

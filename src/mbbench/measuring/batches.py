@@ -25,7 +25,7 @@ from mbbench.measuring.files import Stored, window_rows
 
 Batch = tuple[Tensor, Tensor]
 MicroBatch = tuple[Tensor, Tensor, Tensor | None]
-"""Features, targets, and the weight of the loss: rows over the update's rows, or None where it is the whole update."""
+"""Features, targets, and the loss's share of the update (by rows, or as the problem weighs), None where it is all of it."""
 Update = Iterator[MicroBatch] | tuple[MicroBatch, ...]
 Weight = Callable[[Tensor, Tensor], float | Tensor]
 """Features and targets -> how much the mean loss of these rows counts inside an update: a number or a 0-d tensor."""
@@ -164,8 +164,8 @@ def _streamed(case: Cell, stored: Stored, size: int) -> Callable[[], Iterator[Ba
     """Return what starts an epoch of batches of `size` rows: each row once, all full but the last, whatever a window holds.
 
     At once there are: the window as stored and its order (`window_rows`; together `WINDOW_BYTES`, or one row); the group of
-    batches that is being filled and the one before it, of which a batch is still in use (each `GROUP_BYTES`, or a batch if
-    that is more, in the case's dtype); and where that is another dtype than stored, what is cast, a group at most.
+    batches that is being filled and the one before it, of which a batch is still in use (each `GROUP_BYTES` as stored, or a
+    batch if that is more; in the case's dtype); and where that is another dtype than stored, what is cast, a group at most.
     """
     files = stored.files
     x_dtype, y_dtype = files.dtypes(getattr(torch, case.dtype))
@@ -187,7 +187,10 @@ def _streamed(case: Cell, stored: Stored, size: int) -> Callable[[], Iterator[Ba
                 if position == n:
                     window_x, window_y = next(windows)
                     n, position = len(window_x), 0
-                    torch.randperm(n, generator=generator, out=numbers[:n]) if shuffled else torch.arange(n, out=numbers[:n])
+                    if shuffled:
+                        torch.randperm(n, generator=generator, out=numbers[:n])
+                    else:
+                        torch.arange(n, out=numbers[:n])
                 chosen = numbers[position : min(n, position + rows - filled)]
                 into = slice(filled, filled + len(chosen))
                 _pick(window_x, chosen, x[into])

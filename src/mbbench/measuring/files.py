@@ -36,10 +36,7 @@ WINDOW_BYTES = 16 * 2**20
 STRATA = 256
 """Into how many equal parts a file is cut to choose rows from each: more classes than that in a sorted file, and a
 held-out set misses some; more parts, and chunks have more holes (five of 390 rows in a file of 100,000)."""
-FORMS = (
-    'Files(x="x.npy", y="y.npy"), Files("rows.parquet", target="column") or '
-    'Files("rows.safetensors", x="tensor", y="tensor")'
-)
+FORMS = 'Files(x="x.npy", y="y.npy"), Files("rows.parquet", target="y") or Files("rows.safetensors", x="x", y="y")'
 
 
 @dataclass(frozen=True)
@@ -93,9 +90,7 @@ class Files:
         if kind == ".safetensors" and given == {"path", "x", "y"}:
             return safetensors_table(_there(self.path), str(self.x), str(self.y))
         if kind == ".parquet" and given - {"features"} == {"path", "target"}:
-            return parquet_table(
-                _there(self.path), str(self.target), None if self.features is None else tuple(self.features)
-            )
+            return parquet_table(_there(self.path), str(self.target), self.features)
         words = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("path", "x", "y", "target") if name in given)
         raise UsageError(f"Files({words}) names no rows: expected {FORMS}")
 

@@ -217,7 +217,7 @@ def gradient_difference(case: Cell, problem: Problem) -> float | None:
 
 def _gradient(case: Cell, problem: Problem) -> Tensor:
     """Return the first update's gradient as one vector in float64; the update leaves it with the parameters."""
-    training = prepare(case, problem)
+    training = prepare(case, replace(problem, held_out=0.0))
     training.train(itertools.islice(training.epoch(), 1))
     grads = [parameter.grad for parameter in training.model.parameters() if parameter.grad is not None]
     return torch.cat([grad.detach().double().flatten() for grad in grads]).cpu()

@@ -4,6 +4,8 @@ A round is at least 10 ms of consecutive updates. Where an epoch is short, or ha
 whole number of epochs and the cost of starting them is inside its clock: what a user would see. Where an epoch is long
 (most of the measuring time or more) a round is a part of it; then starts are timed apart and added per epoch.
 
+A streamed file is read a window at a time, so there a round is whole windows: inside less, its median would miss the read.
+
 Easy to get wrong: a ragged last batch is cheaper than the others, so rounds inside an epoch stop before it and are scaled
 by rows (off by less than one update in 100); DataLoader makes its order with the first batch, not with its iterator.
 """
@@ -30,6 +32,10 @@ PARTIAL_STEPS = 100
 """Fewest updates in an epoch of which a round may be a part."""
 FEWEST_ROUNDS = 6
 """6 rounds are the fewest that bound a median at 95 % (2 * 0.5**6 = 3.1 %)."""
+FEWEST_WINDOWS = 6
+"""Of a streamed file, in an epoch of which a round may be a part."""
+WINDOWS = 2
+"""Of a streamed file, in a round: the last update may begin another, which counts half as much as in one."""
 STARTS_SHARE = 0.05
 """Of the measuring time, spent on starting epochs to learn what a start adds."""
 MOST_STARTS = 50
@@ -139,7 +145,7 @@ def _minor_faults() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-def plan_round(n_samples: int, samples_per_step: int, step_s: float, seconds: float) -> Round:
+def plan_round(n_samples: int, samples_per_step: int, step_s: float, seconds: float, window: int = 1) -> Round:
     """Choose what a round is: whole epochs, or a part of one where an epoch is long.
 
     Args:
@@ -147,13 +153,17 @@ def plan_round(n_samples: int, samples_per_step: int, step_s: float, seconds: fl
         samples_per_step: rows of one update.
         step_s: seconds of one update, from the warm-up.
         seconds: of timed rounds there will be.
+        window: updates whose rows are fetched together.
     """
     steps = math.ceil(n_samples / samples_per_step)
     epoch_s = steps * step_s
-    if steps < PARTIAL_STEPS or epoch_s <= max(seconds, FEWEST_ROUNDS * ROUND_S) / FEWEST_ROUNDS:
+    fewest = PARTIAL_STEPS if window == 1 else max(PARTIAL_STEPS, FEWEST_WINDOWS * window)
+    if steps < fewest or epoch_s <= max(seconds, FEWEST_ROUNDS * ROUND_S) / FEWEST_ROUNDS:
         epochs = max(1, math.ceil(ROUND_S / epoch_s))
         return Round(epochs * steps, epochs * n_samples, epochs)
     part = math.ceil(ROUND_S / step_s)
+    if window > 1:
+        part = math.ceil(part / (WINDOWS * window)) * WINDOWS * window
     return Round(part, part * samples_per_step, 0)
 
 
@@ -195,7 +205,7 @@ def warm_up(
             count *= 2
             continue
         step_s = min(step_s, chunk_s / count)  # noise only adds: planned from a slow chunk, rounds came out at 6 ms
-        plan = plan_round(case.n_samples, case.samples_per_step, step_s, seconds)
+        plan = plan_round(case.n_samples, case.samples_per_step, step_s, seconds, training.updates_together)
         if now - warm >= min(seconds, WARMUP_S) and (steps >= WARMUP_ROUNDS * plan.steps or now - warm >= seconds):
             return plan, {"warmup_s": now - began, "warmup_steps": steps}
 
@@ -203,27 +213,30 @@ def warm_up(
 def epoch_starts(training: Training, seconds: float, synchronise: Callable[[], None], clocks: Clocks) -> list[float]:
     """Start epochs and return what each start adds: iterator and first batch, less an ordinary batch.
 
-    An epoch of fewer than three updates has no ordinary batch to take off (its second may be ragged): there nothing is
-    returned, and the start stays with the step. Otherwise one start at least, then more for `seconds`, up to `MOST_STARTS`.
+    Of a streamed file the first window, less the second. An epoch of fewer than three updates (or windows) has no ordinary
+    one to take off (its second may be ragged): there nothing is returned, and the start stays with the step. Otherwise one
+    start at least, then more for `seconds`, up to `MOST_STARTS`.
     """
     took: list[float] = []
-    if training.case.steps_per_epoch < 3:
+    count = training.updates_together
+    if training.case.steps_per_epoch < 3 * count:
         return took
     began = clocks.wall()
     while not took or (len(took) < MOST_STARTS and clocks.wall() - began < seconds):
         synchronise()
         start_0 = clocks.wall()
         epoch = training.epoch()
-        _assemble(epoch)
+        _assemble(epoch, count)
         synchronise()
         ordinary_0 = clocks.wall()
-        _assemble(epoch)
+        _assemble(epoch, count)
         synchronise()
         # The difference of two readings of noise can come out below 0; a start cannot take less than nothing.
         took.append(max(0.0, (ordinary_0 - start_0) - (clocks.wall() - ordinary_0)))
     return took
 
 
-def _assemble(epoch: Iterator[Update]) -> None:
-    for _ in next(epoch):  # an accumulated update picks its rows as it is walked through
-        pass
+def _assemble(epoch: Iterator[Update], count: int) -> None:
+    for update in itertools.islice(epoch, count):
+        for _ in update:  # an accumulated update picks its rows as it is walked through
+            pass

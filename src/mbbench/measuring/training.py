@@ -1,10 +1,12 @@
 """THE training loop: full batch, mini-batch and gradient accumulation are one loop, and this is the code that is timed.
 
-Easy to get wrong: the loss of a micro-batch is weighted by its rows over the update's rows, as the starting gradient of
-`backward` (which costs nothing: a plain `backward()` makes a one there). A mean of unequal batch means is another
-gradient. A ragged last mini-batch is an update of its own and keeps its own mean, as in torch.
+Easy to get wrong: the loss of a micro-batch is weighted by its rows over the update's rows (or as the problem weighs
+them), as the starting gradient of `backward` (which costs nothing: a plain `backward()` makes a one there). A mean of
+unequal batch means is another gradient. A ragged last mini-batch is an update of its own and keeps its own mean, as in
+torch.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -66,6 +68,13 @@ class Training:
         """Rows of one evaluation, training and held-out."""
         held = self.heldout
         return self.case.n_samples + (0 if held is None else len(held if isinstance(held, Stored) else held[0]))
+
+    @property
+    def updates_together(self) -> int:
+        """Updates whose rows are fetched together: those of a window of a streamed file, else one."""
+        if not isinstance(self.rows, Stored):
+            return 1
+        return math.ceil(window_rows(self.rows.files.row_bytes) / self.case.samples_per_step)
 
     def train(self, updates: Iterable[Update]) -> None:
         """Make these updates."""
