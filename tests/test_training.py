@@ -1,5 +1,6 @@
 """The one training loop: accumulation is full batch, ragged batches keep their own mean, seeds decide."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -159,7 +160,7 @@ def test_mean_loss_weighs_the_chunks_of_an_evaluation_as_the_problem_says(monkey
     )
     whole = mean_loss(by_tokens, by_tokens.rows)
     assert mean_loss(by_rows, by_rows.rows) == whole
-    monkeypatch.setattr("mbbench.measuring.training.EVALUATION_ROWS", 7)
+    monkeypatch.setattr("mbbench.measuring.training.EVALUATION_ROWS", (7, 7))
     assert mean_loss(by_tokens, by_tokens.rows) == pytest.approx(whole, rel=1e-13)
     assert abs(mean_loss(by_rows, by_rows.rows) / whole - 1) > 1e-3
 
@@ -174,7 +175,7 @@ def test_rows_that_are_all_trained_on_in_their_own_dtype_are_used_as_they_are():
 def test_mean_loss_weighs_the_chunks_of_an_evaluation_by_their_rows(monkeypatch):
     training = prepare(Case(problem="digits-mlp", n_samples=N), resolve("digits-mlp")[0])
     whole = mean_loss(training, training.rows)
-    monkeypatch.setattr("mbbench.measuring.training.EVALUATION_ROWS", 256)
+    monkeypatch.setattr("mbbench.measuring.training.EVALUATION_ROWS", (256, 256))
     assert mean_loss(training, training.rows) == pytest.approx(whole, rel=1e-6)
 
 
@@ -198,3 +199,16 @@ def test_rows_in_host_memory_reach_the_model_on_its_device():
     case = Case(problem="linear", n_samples=64, batch_size=16, options=(("rows", "host"),))
     training = prepare(case, resolve("linear")[0])
     assert all(x.device.type == "cpu" for update in training.epoch() for x, _, _ in update)
+
+
+def test_an_evaluation_takes_no_more_rows_at_a_time_than_the_training_but_1024():
+    seen = []
+    problem = dataclasses.replace(
+        resolve("linear")[0], loss=lambda x, y: seen.append(len(x)) or torch.nn.functional.mse_loss(x, y)
+    )
+    for batch_size, most in ((1, 1024), (2000, 2000), (None, 5000)):
+        seen.clear()
+        training = prepare(Case(problem="linear", n_samples=5000, batch_size=batch_size), problem)
+        mean_loss(training, training.rows)
+        assert max(seen) == most
+        assert sum(seen) == 5000

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mbbench import __version__, api, case
+from mbbench.measuring.session import size_id
 from mbbench.record import FAULTS, Record
 
 app = typer.Typer(
@@ -216,7 +217,7 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 
 def _watched(plan: api.Plan) -> list[Record]:
     """Do a plan under a progress bar; on Ctrl-C return what is measured, by way of exit code 130."""
-    records = list(plan.kept)
+    records, told = list(plan.kept), set[str]()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=screen) as progress:
         bar = progress.add_task("measuring", total=len(plan.jobs))
@@ -226,8 +227,10 @@ def _watched(plan: api.Plan) -> list[Record]:
             progress.update(bar, completed=done)
             measurement = record.measurement
             if measurement.status not in ("ok", "not_applicable", "budget_exhausted"):
-                line = f"{record.case} ({record.kind}): {measurement.status}: {measurement.message}"
-                screen.print(line, markup=False, soft_wrap=True)
+                line = f"{size_id(record.case)} ({record.kind}): {measurement.status}: {measurement.message}"
+                if line not in told:  # the same of another seed or repeat is no news
+                    told.add(line)
+                    screen.print(line, markup=False, soft_wrap=True)
             if printed:
                 screen.print(printed, style="dim", markup=False, soft_wrap=True)
 

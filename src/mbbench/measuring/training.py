@@ -19,8 +19,9 @@ from mbbench.measuring.files import Files, Stored, window_rows
 from mbbench.measuring.problems import Pair, Problem
 from mbbench.record import Phase
 
-EVALUATION_ROWS = 65_536
-"""Rows per forward pass of an evaluation: bounds its memory, whatever n is."""
+EVALUATION_ROWS = (1024, 65_536)
+"""Fewest and most rows per forward pass of an evaluation. Between them it takes as many as the training does: an evaluation
+of all 10,000 rows broke the memory budget of cells whose training was within it."""
 
 
 def train(
@@ -130,15 +131,14 @@ def mean_loss(training: Training, rows: Pair | Stored) -> float:
 
 def _chunks(case: Cell, rows: Pair | Stored) -> Iterator[Pair]:
     """Return the rows in their order, on the case's device, as many at a time as an evaluation takes."""
-    if isinstance(rows, Stored):
-        most = min(EVALUATION_ROWS, window_rows(rows.files.row_bytes))
-        x_dtype, y_dtype = rows.files.dtypes(getattr(torch, case.dtype))
-        for x, y in rows.windows(most):
-            yield x.to(case.device, x_dtype), y.to(case.device, y_dtype)
-        return
-    for start in range(0, len(rows[0]), EVALUATION_ROWS):
-        x, y = (part[start : start + EVALUATION_ROWS].to(case.device) for part in rows)
-        yield x, y
+    fewest, most = EVALUATION_ROWS
+    size = min(most, max(fewest, case.micro_batch or case.samples_per_step))
+    pairs: Iterable[Pair] = (rows,) if isinstance(rows, tuple) else rows.windows(window_rows(rows.files.row_bytes))
+    dtypes = (None, None) if isinstance(rows, tuple) else rows.files.dtypes(getattr(torch, case.dtype))
+    for pair in pairs:
+        for start in range(0, len(pair[0]), size):
+            x, y = (part[start : start + size].to(case.device, kind) for part, kind in zip(pair, dtypes, strict=True))
+            yield x, y
 
 
 def _in_memory(case: Cell, problem: Problem) -> tuple[Pair, Pair | None]:
