@@ -8,7 +8,7 @@ import pytest
 
 from mbbench import api, fitting, store
 from mbbench.case import UsageError
-from mbbench.fitting import FullBatch, MaxBatch, Try
+from mbbench.maxbatch import FullBatch, MaxBatch, Try
 from mbbench.reporting import fitting as words
 
 MIB = 2**20

@@ -20,8 +20,8 @@ from mbbench.record import (
     digest,
     encode,
     key,
-    scrub,
 )
+from mbbench.scrub import scrub
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "data" / "record-schema-1.jsonl"

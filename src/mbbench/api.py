@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mbbench import asked, fitting
 from mbbench.axes import grid, read_bytes
 from mbbench.case import FULL, Budget, Case, Cell, UsageError
-from mbbench.fitting import MaxBatch, OnTry, Search
+from mbbench.fitting import OnTry, Search
+from mbbench.maxbatch import MaxBatch
 from mbbench.measuring import jobs as job_lists
 from mbbench.measuring import session
 from mbbench.measuring.environment import physical_cores
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH_SIZES: tuple[int | str, ...] = (32, 256, FULL)
 QUICK_S = 30.0
-SERVER_S = 5.0
-"""Importing torch (2 to 3 s) and building an optimizer (2 s): by the worker server once, by a spawned worker each time."""
-
-MEMORY_S = 0.5
-"""What a memory pass of a small cell takes: a few updates, and again under a profiler."""
-
-PROCESS_S = 0.1
-"""What a cell costs beside measuring and warming up: a forked process and its data."""
-
 OnProgress = Callable[[Record, str, int, int], None]
 """Told a record, what a worker that came to a fault printed, how many jobs are done, and how many there are."""
 
@@ -58,7 +49,7 @@ class Plan:
     @property
     def expected_s(self) -> float:
         """Return about how long the jobs will take at most; only a round or a data set that is long itself takes more."""
-        return sum(map(expected_s, self.jobs))
+        return sum(map(job_lists.expected_s, self.jobs))
 
 
 def run(
@@ -173,7 +164,7 @@ def plan(
     if quick:
         every = make()
         timed = sum(job.kind != "memory" for job in every)
-        share_s = max(0.1, (QUICK_S - SERVER_S - sum(map(_start_s, every))) / max(1, timed))
+        share_s = max(0.1, (QUICK_S - job_lists.SERVER_S - sum(map(job_lists.start_s, every))) / max(1, timed))
         # Half of a time pass is warm-up, which is never longer than the measuring.
         jobs = make(seconds=share_s / 2, curve_budget=curve_budget(max_steps, share_s))
     else:
@@ -250,20 +241,6 @@ def curve_budget(max_steps: int | None, max_seconds: float | None) -> Callable[[
         return Budget(max_steps=max_steps or default.max_steps, max_seconds=max_seconds or default.max_seconds)
 
     return budget
-
-
-def expected_s(job: Job) -> float:
-    """Return about how long a job takes at most."""
-    if not isinstance(job.case, Case):
-        return 0.0
-    seconds = job.budget.max_seconds or 0.0
-    warm_up_s = min(seconds, 0.3) if job.kind == "time" else 0.0
-    return _start_s(job) + seconds + warm_up_s
-
-
-def _start_s(job: Job) -> float:
-    process_s = PROCESS_S if job.case.device == "cpu" and sys.platform == "linux" else SERVER_S
-    return process_s + (MEMORY_S if job.kind == "memory" else 0.0)
 
 
 def notebook_plans(results: Path) -> list[Plan]:

@@ -10,13 +10,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
 from mbbench.case import Case, Cell
+from mbbench.maxbatch import FullBatch, MaxBatch, Try
 from mbbench.measuring import jobs, session
 from mbbench.measuring.jobs import Job, Place
 from mbbench.measuring.session import Session
-from mbbench.record import Record, Status
+from mbbench.record import Record
 
 FIRST_GUESS = 1.3
 """What a process is taken to need for each predicted byte before anything was tried; a miss costs one try."""
@@ -25,53 +24,6 @@ CLOSE = 16
 MOST_TRIES = 16
 
 OnTry = Callable[[Record, str], None]
-
-
-class Try(msgspec.Struct, frozen=True, kw_only=True):
-    """One size that was really trained under the budget.
-
-    Attributes:
-        batch_size: samples per update.
-        micro_batch: samples per forward pass, None where that is all of them.
-        status: as in a Measurement.
-        predicted_bytes: peak of tensor memory, reckoned.
-        peak_bytes: peak of tensor memory, counted; None where it did not fit.
-    """
-
-    batch_size: int
-    micro_batch: int | None
-    status: Status
-    predicted_bytes: int | None
-    peak_bytes: int | None
-
-
-class FullBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether all rows fit as one batch, and the micro-batch with which they do.
-
-    Attributes:
-        status: "ok" or how it ended.
-        accumulation_micro_batch: samples per forward pass with which the same gradient fits, tried; None where it is not
-            needed, or where none fits.
-    """
-
-    status: Status
-    accumulation_micro_batch: int | None
-
-
-class MaxBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """What a search for the largest batch size found.
-
-    Attributes:
-        largest: largest batch size that was tried and fits; None: none fits.
-        tried: every try, in order.
-        full_batch: see FullBatch.
-        limit_bytes: the memory that was allowed.
-    """
-
-    largest: int | None
-    tried: tuple[Try, ...]
-    full_batch: FullBatch
-    limit_bytes: int | None
 
 
 @dataclass

@@ -188,9 +188,9 @@ def _cell(item: pytest.Item) -> Cell | None:
 
 def _measure(config: pytest.Config, items: list[pytest.Item], bench: Bench) -> None:
     from mbbench import suite
-    from mbbench.api import expected_s
     from mbbench.axes import read_bytes
     from mbbench.case import UsageError
+    from mbbench.measuring.jobs import expected_s
     from mbbench.measuring.session import execute
 
     jobs: dict[Job, list[str]] = {}  # two tests may ask for the same pass: it is measured once

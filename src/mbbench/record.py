@@ -5,7 +5,6 @@ None in a curve (JSON has no NaN) and its status says `diverged`; nothing names 
 """
 
 import hashlib
-import re
 import statistics
 from typing import Any, Literal
 
@@ -243,25 +242,6 @@ def code_state(env: Environment) -> tuple[str, str, str]:
 def digest(content: bytes) -> str:
     """Return the first 12 hexadecimal digits of SHA-256: 48 bits, enough to tell machines and files apart."""
     return hashlib.sha256(content).hexdigest()[:12]
-
-
-_NAME = r"[^\s\\/:'\"<>|]+"
-_PATH = re.compile(
-    r"(?P<url>\b(?!file:)[A-Za-z][\w+.-]+://\S+)"  # is kept
-    # In quotes a path may have spaces; escaped, its backslashes are doubled.
-    r"|(?P<quote>['\"])(?:[A-Za-z]:)?[\\/][^'\"\n]*[\\/](?P<quoted>[^'\"\\/\n]+)(?P=quote)"
-    rf"|(?<![\w.\\/])(?:[A-Za-z]:[\\/]+(?:{_NAME}[\\/]+)*|[\\/]+(?:{_NAME}[\\/]+)+)(?P<last>{_NAME})"
-)
-
-
-def scrub(text: str) -> str:
-    """Cut every absolute path in a message down to its last part, so that no record names a user or a folder."""
-
-    def shortened(found: re.Match[str]) -> str:
-        quote = found["quote"] or ""
-        return found["url"] or quote + (found["quoted"] or found["last"]) + quote
-
-    return _PATH.sub(shortened, text)
 
 
 def encode(record: Record) -> bytes:

@@ -5,6 +5,7 @@ case is measured early, in the middle and late. A seed is a replication of conve
 """
 
 import random
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,15 @@ from mbbench.record import Kind
 KINDS: tuple[Kind, ...] = ("time", "convergence", "memory")
 MEMORY_UPDATES = 5
 """Most updates of a memory pass (`memory.short_epochs`)."""
+
+SERVER_S = 5.0
+"""Importing torch (2 to 3 s) and building an optimizer (2 s): by the worker server once, by a spawned worker each time."""
+
+MEMORY_S = 0.5
+"""What a memory pass of a small cell takes: a few updates, and again under a profiler."""
+
+PROCESS_S = 0.1
+"""What a cell costs beside measuring and warming up: a forked process and its data."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -156,3 +166,18 @@ def interleaved(jobs: Iterable[Job], seed: str) -> list[Job]:
         generator.shuffle(blocks[number])
         order += blocks[number]
     return order
+
+
+def expected_s(job: Job) -> float:
+    """Return about how long a job takes at most."""
+    if not isinstance(job.case, Case):
+        return 0.0
+    seconds = job.budget.max_seconds or 0.0
+    warm_up_s = min(seconds, 0.3) if job.kind == "time" else 0.0
+    return start_s(job) + seconds + warm_up_s
+
+
+def start_s(job: Job) -> float:
+    """Return about how long a job takes beside its measuring and warming up."""
+    process_s = PROCESS_S if job.case.device == "cpu" and sys.platform == "linux" else SERVER_S
+    return process_s + (MEMORY_S if job.kind == "memory" else 0.0)

@@ -18,6 +18,7 @@ from mbbench.case import Case, Cell
 from mbbench.measuring import environment, process
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.record import Environment, Measurement, Record
+from mbbench.scrub import scrub
 
 TIMEOUT_S = 300.0
 """For one job: far above any cell of the suite (20 s), so that only a cell that hangs meets it."""
@@ -160,7 +161,7 @@ def _measure(session: Session, job: Job) -> tuple[str, Measurement, str]:
     """Return the hash of the problem that was measured, what came out, and what a worker printed that came to a fault."""
     case, facts = job.case, session.facts[job.case.problem]
     if facts.error is not None:
-        return facts.source, Measurement(status="error", phase="start", message=record.scrub(facts.error)), ""
+        return facts.source, Measurement(status="error", phase="start", message=scrub(facts.error)), ""
     if not isinstance(case, Case):
         message = f"batch_size is {case.batch_size}, but the data set has {case.n_samples} samples"
         return facts.source, Measurement(status="not_applicable", message=message), ""

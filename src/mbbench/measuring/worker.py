@@ -24,7 +24,8 @@ from mbbench.measuring.files import Files
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.measuring.problems import Problem, resolve, source_of
 from mbbench.measuring.training import prepare
-from mbbench.record import Measurement, Phase, digest, scrub
+from mbbench.record import Measurement, Phase, digest
+from mbbench.scrub import scrub
 
 OnPhase = Callable[[Phase], None]
 Tell = Callable[[str, object], None]

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mbbench.fitting import MaxBatch
+from mbbench.maxbatch import MaxBatch
 from mbbench.record import Record
 from mbbench.reporting import readable
 
