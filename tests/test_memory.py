@@ -163,24 +163,34 @@ def test_a_gradient_that_is_drawn_at_random_is_not_checked_and_batchnorm_is_warn
 
 
 def test_short_epochs_have_the_first_updates_the_last_and_the_first_of_the_next():
-    problem = models.linear()
-    training = prepare(a_case(100, n=1050, shuffle=False), problem)
-    x = training.rows[0]
-    seen = [
-        (len(batch), bool((batch[0] == x[start]).all()))
-        for (batch, _, _), start in _firsts(training, (0, 100, 200, 1000, 0))
-    ]
-    assert seen == [(100, True), (100, True), (100, True), (50, True), (100, True)]
+    training = prepare(a_case(100, n=1050, shuffle=False), models.linear())
+    x, starts = training.rows[0], [*range(0, 1100, 100), 0]
+    sizes = [100, 100, 100, *[2] * 7, 50, 100]  # those between on two rows
+    for update, start, size in zip(memory.short_epochs(training), starts, sizes, strict=True):
+        [(batch, _, _)] = update
+        assert torch.equal(batch, x[start : start + size])
 
 
 def test_short_epochs_of_an_accumulated_update_have_its_first_micro_batches_and_its_last():
     training = prepare(a_case(None, n=105, micro_batch=10, shuffle=False), models.linear())
     sizes = [[len(x) for x, _, _ in update] for update in memory.short_epochs(training)]
-    assert sizes == [[10, 10, 10, 5]] * 2
+    assert sizes == [[10, 10, 10, *[2] * 7, 5]] * 2
 
 
-def _firsts(training, starts):
-    return zip((update[0] for update in memory.short_epochs(training)), starts, strict=True)
+def test_an_epoch_too_long_to_be_walked_through_is_left_early():
+    training = prepare(a_case(1, n=1100), models.linear())
+    assert sum(1 for _ in memory.short_epochs(training)) == 4
+
+
+@pytest.mark.parametrize("loader", ["gather", "dataloader"])
+def test_no_more_batches_are_held_at_once_than_in_training(loader):
+    """Ten whole epochs, trained and counted, have the peak of the short ones."""
+    case, problem = a_case(None, n=1000, micro_batch=100, loader=loader), models.linear()
+    with Count() as count:
+        training = prepare(case, problem)
+        count.peak = 0
+        training.train(itertools.islice(training.stream(), 10))
+    assert within(0.005, memory.tensor_peaks(case, problem)[1], count.peak)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's mmap threshold")
