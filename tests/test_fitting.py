@@ -15,10 +15,13 @@ MIB = 2**20
 
 
 @pytest.fixture
-def searched(tmp_path, monkeypatch):
+def in_their_folder(monkeypatch):
+    monkeypatch.chdir(Path(models.__file__).parent)
+
+
+@pytest.fixture
+def searched(tmp_path, in_their_folder):
     """Return a function that searches, and tries powers of two by themselves; it returns both answers."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "models.py").write_text(Path(models.__file__).read_text())
 
     def both(name, optimizer, n, budget, powers):
         asked = {"n": n, "memory_budget": budget, "optimizer": optimizer, "threads": 1}
@@ -69,6 +72,29 @@ def test_where_all_rows_fit_full_batch_is_the_answer(tmp_path):
     assert [tried.batch_size for tried in found.tried] == [1000]
 
 
+@pytest.mark.parametrize(("minimum", "maximum"), [(1, 64), (300, 300), (990, 1000), (1000, 1000)])
+def test_a_search_between_bounds_tries_full_batch_and_the_largest_size_asked_for(tmp_path, minimum, maximum):
+    found = api.max_batch("linear", n=1000, minimum=minimum, maximum=maximum, memory_budget="500MiB", results=tmp_path)
+    assert (found.largest, found.full_batch.status) == (maximum, "ok")
+    assert {tried.batch_size for tried in found.tried} == {1000, maximum}
+
+
+def test_full_batch_may_fit_where_mini_batches_do_not_since_only_those_are_shuffled(in_their_folder, tmp_path):
+    asked = {"n": 100_000, "memory_budget": 30 * MIB, "results": tmp_path}
+    found = api.max_batch("models.py:linear", **asked)
+    assert (found.largest, found.full_batch.status) == (100_000, "ok")
+    bounded = api.max_batch("models.py:linear", maximum=1000, **asked)
+    assert (bounded.largest, bounded.full_batch.status) == (None, "ok")
+
+
+def test_a_cell_that_was_refused_is_not_kept_as_measured(tmp_path):
+    asked = {"n": 20_000, "batch_size": "full", "memory_budget": "100MiB", "measure": "memory", "results": tmp_path}
+    states = {record.measurement.oom_by for record in api.execute(api.plan("mlp", **asked))}
+    assert "predicted" in states
+    again = api.plan("mlp", predict=False, **asked)
+    assert [job.case.micro_batch for job in again.jobs] == [None]
+
+
 def test_where_not_even_one_row_fits_nothing_is_returned(tmp_path):
     found = api.max_batch("mlp-w2048", n=100, memory_budget="10MiB", results=tmp_path)
     assert found.largest is None
@@ -86,7 +112,8 @@ def test_a_model_that_cannot_be_trained_ends_the_search_at_once(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("minimum", "maximum", "said"), [(0, None, "min is 0"), (9, 8, "min is 9 and max is 8"), (2000, None, "min is 2000")]
+    ("minimum", "maximum", "said"),
+    [(0, None, "min is 0"), (9, 8, "min is 9 and max is 8"), (2000, None, "min is 2000"), (1, 5000, "5000")],
 )
 def test_bounds_that_leave_no_size_are_refused(tmp_path, minimum, maximum, said):
     with pytest.raises(UsageError, match=said):
@@ -121,7 +148,7 @@ def test_the_words_say_what_fits_and_how_full_batch_does():
     assert words.lines(fits)[1] == "Full batch fits."
     nothing = a_find(largest=None, tried=(), full_batch=FullBatch(status="oom", accumulation_micro_batch=None))
     assert words.lines(nothing) == [
-        "No batch size that was tried fits in 1 GiB: 0 tried.",
+        "No mini-batch fits in 1 GiB: 0 tries.",
         "Full batch does not fit, in no micro-batches either.",
     ]
 

@@ -162,9 +162,11 @@ def test_where_the_system_counts_no_peak_it_is_sampled_and_says_so(monkeypatch):
 
 
 def test_a_container_leaves_less_than_the_machine(monkeypatch):
-    texts = {"memory.max": f"{300 * MIB}\n", "memory.current": f"{100 * MIB}\n"}
+    texts = {"memory.max": f"{300 * MIB}\n", "memory.current": f"{100 * MIB}\n", "memory.stat": "anon 5\ninactive_file 0\n"}
     monkeypatch.setattr(Path, "read_text", lambda path: texts[path.name])
     assert resident.free_bytes() == 200 * MIB
+    texts["memory.stat"] = f"anon 5\ninactive_file {50 * MIB}\n"
+    assert resident.free_bytes() == 250 * MIB
     texts["memory.max"] = "max\n"
     assert resident.free_bytes() == pytest.approx(psutil.virtual_memory().available, rel=0.2)
 

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 import synthetic as s
 
-from mbbench.case import Cell
+from mbbench.case import DTYPES, Cell
 from mbbench.record import Measurement
+from mbbench.reporting.accumulation import SAME
 from mbbench.reporting.advice import lines, verdict
 from mbbench.reporting.capacity import full_fits, how
 from mbbench.reporting.peaks import fits, limits, peak, table, unfit, wavers
@@ -325,6 +326,31 @@ def test_another_computation_is_not_called_the_same_gradient():
         in said([*memories(), micro(64, gradient_difference=0.3)], "Accumulation")[0]
     )
     assert "gradient" not in said([*memories(), micro(64, gradient_difference=None)], "Accumulation")[0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "off", "same"),
+    [
+        ("float64", 1e-13, True),
+        ("float64", 1e-6, False),
+        ("float32", 2e-6, True),
+        ("float32", 1e-3, False),
+        ("bfloat16", 4e-3, True),
+        ("float16", 0.02, False),
+    ],
+)
+def test_how_near_a_gradient_must_be_to_be_the_same_follows_the_dtype(dtype, off, same):
+    assert set(SAME) == set(DTYPES)
+    case = s.case(None, micro_batch=64, dtype=dtype)
+    [text] = said([s.memory_record(case, gradient_difference=off)], "Accumulation")
+    assert ("the same gradient" in text, "its gradient is another one" in text) == (same, not same)
+
+
+def test_a_warning_of_torch_does_not_hide_what_the_gradient_is():
+    [text] = said(
+        [micro(64, message="warned: UserWarning: shapes (8, 1) and (8,)", gradient_difference=0.3)], "Accumulation"
+    )
+    assert "its gradient is another one, 3e-1 of it away" in text
 
 
 def test_many_micro_batches_are_counted_and_the_largest_that_fit_are_told():

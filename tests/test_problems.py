@@ -141,12 +141,6 @@ def test_a_problem_that_cannot_be_is_refused_with_what_was_expected(fields, mess
         problem(**fields)
 
 
-def test_a_problem_holds_the_storages_of_its_tensors_each_once():
-    assert problem().held_bytes == 20 * 4 + 10 * 4
-    assert problem(data=(X[:, :1], X[:, 1:])).held_bytes == 20 * 4
-    assert problem(data=lambda n, seed: (X[:n], Y[:n])).held_bytes == 0
-
-
 def test_a_sample_is_the_first_rows_of_what_is_given_or_would_be_made():
     x, y = problem().sample(3, seed=1)
     assert torch.equal(x, X[:3])

@@ -211,9 +211,9 @@ def max_batch(
     given = {"threads": physical_cores()} | {key: value for key, value in axes.items() if value is not None}
     grid(name, n_samples=2**62 if n is None else n, batch_size=maximum, **given)
     facts, (rows,) = asked.looked_at(name, place, str(given.get("device", "cpu")), n, timeout_s)
-    largest = rows if maximum is None else min(maximum, rows)
-    if not 1 <= minimum <= largest:
-        raise UsageError(f"min is {minimum} and max is {largest}: expected 1 <= min <= max, {rows} rows at most")
+    largest = rows if maximum is None else maximum
+    if not 1 <= minimum <= largest <= rows:
+        raise UsageError(f"min is {minimum} and max is {largest}: expected 1 <= min <= max <= {rows}, the number of rows")
     (case,) = grid(name, n_samples=rows, **given)
     begun = session.begin({name: facts}, Path(results), timeout_s, refuse=False)
     assert isinstance(case, Case)  # full batch always is

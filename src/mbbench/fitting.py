@@ -53,6 +53,11 @@ class Search:
         """Memory that a try may take."""
         return self.begun.limit_bytes(self._job(self.case))
 
+    @property
+    def overhead(self) -> float:
+        """What a process is taken to need for each predicted byte."""
+        return self.begun.overhead(self.case, FIRST_GUESS)
+
     def sized(self, size: int) -> Case:
         """Return the case with this batch size; the number of rows is the full batch."""
         return self.case.on(batch_size=None if size == self.case.n_samples else size)
@@ -60,7 +65,9 @@ class Search:
     def predict(self, cases: Iterable[Case]) -> list[int | None]:
         """Return the predicted peaks of these cases in bytes, None where not known."""
         several = list(cases)
-        self.begun.predicted.update(session.predict(self.case.problem, self.place, several))
+        new = [case for case in several if session.size_id(case) not in self.begun.predicted]
+        if new:
+            self.begun.predicted.update(session.predict(self.case.problem, self.place, new))
         return [self.begun.predicted.get(session.size_id(case)) for case in several]
 
     def fits(self, case: Case) -> bool:
@@ -88,26 +95,47 @@ class Search:
 def max_batch(search: Search, minimum: int, maximum: int) -> MaxBatch:
     """Search for the largest batch size from `minimum` to `maximum` that fits, and for what makes full batch fit.
 
+    Full batch is tried first, unless its tensors alone are predicted above the limit: it may take less than a mini-batch,
+    for which a loader copies rows.
+    """
+    n, limit = search.case.n_samples, search.limit_bytes or math.inf
+    (peak,) = search.predict([search.sized(n)])
+    full = (peak is None or peak <= limit) and search.fits(search.sized(n))
+    if full and maximum == n:
+        largest: int | None = n
+    else:
+        largest = _largest_mini_batch(search, minimum, min(maximum, n - 1))
+    if search.failed:
+        status, micro = search.tried[-1].status, None
+    else:
+        status, micro = ("ok", None) if full else ("oom", _accumulated(search))
+    whole = FullBatch(status=status, accumulation_micro_batch=micro)
+    return MaxBatch(largest=largest, tried=tuple(search.tried), full_batch=whole, limit_bytes=search.limit_bytes)
+
+
+def _largest_mini_batch(search: Search, minimum: int, maximum: int) -> int | None:
+    """Return the largest size from `minimum` to `maximum`, both below full batch, that was tried and fits; None if none.
+
     Powers of two between them are predicted at once. The next size to try is where the prediction, times what a process
     that fitted took for each predicted byte, meets the limit. After a first miss it is at most the geometric middle of what
     is left, since what a process takes for each byte may grow with the size.
     """
+    if minimum > maximum:
+        return None
     sizes = sorted({minimum, maximum, *(2**k for k in range(64) if minimum < 2**k < maximum)})
     peaks = dict(zip(sizes, search.predict(map(search.sized, sizes)), strict=True))
-    low, high = minimum - 1, maximum + 1  # the first fits, as far as is known, the second does not
-    while high - low > max(1, low // CLOSE) and len(search.tried) < MOST_TRIES and not search.failed:
-        overhead = search.begun.overheads.get((search.case.problem, search.case.device), FIRST_GUESS)
-        size = _largest_below(peaks, (search.limit_bytes or math.inf) / overhead)
+    low, high = minimum - 1, maximum + 1  # nothing is known of them yet
+    tries = 0
+    while high - low > 1 and tries < MOST_TRIES and not search.failed:
+        if low >= minimum and high <= maximum and high - low <= low // CLOSE:
+            break
+        size = _largest_below(peaks, (search.limit_bytes or math.inf) / search.overhead)
         middle = max(low + 1, min(high - 1, math.isqrt(max(1, low) * high)))
         if size is None or not low < size < (high if high > maximum else middle):
             size = middle
-        if search.fits(search.sized(size)):
-            low = size
-        else:
-            high = size
-    largest = low if low >= minimum else None
-    full = _full_batch(search, largest, too_large=high)
-    return MaxBatch(largest=largest, tried=tuple(search.tried), full_batch=full, limit_bytes=search.limit_bytes)
+        low, high = (size, high) if search.fits(search.sized(size)) else (low, size)
+        tries += 1
+    return low if low >= minimum else None
 
 
 def beside_full_batch(cells: Iterable[Cell], begun: Session, place: Place, max_bytes: int | None) -> list[Cell]:
@@ -131,29 +159,22 @@ def beside_full_batch(cells: Iterable[Cell], begun: Session, place: Place, max_b
     return found
 
 
-def accumulated(case: Case, search: Search, largest: int) -> int | None:
-    """Return the largest power of two up to `largest` with which a case fits as micro-batch, tried; None where none does."""
-    micro = 1 << (largest.bit_length() - 1) if largest > 0 else 0
-    while micro and not search.failed:
-        if search.fits(case.on(micro_batch=micro)):
-            return micro
-        micro //= 2
+def _accumulated(search: Search) -> int | None:
+    """Return the largest power of two with which full batch fits in micro-batches, tried; None where none does.
+
+    Begun where the prediction, overhead included, meets the limit; where nothing is predicted at the largest.
+    """
+    full, limit = search.sized(search.case.n_samples), search.limit_bytes or math.inf
+    cases = [full.on(micro_batch=2**k) for k in range(full.n_samples.bit_length()) if 2**k < full.n_samples]
+    peaks = search.predict(cases)
+    for case, peak in zip(reversed(cases), reversed(peaks), strict=True):
+        if peak is not None and peak * search.overhead > limit and case.micro_batch != 1:
+            continue
+        if search.fits(case):
+            return case.micro_batch
+        if search.failed:
+            break
     return None
-
-
-def _full_batch(search: Search, largest: int | None, too_large: int) -> FullBatch:
-    n = search.case.n_samples
-    full = search.sized(n)
-    if largest == n:
-        return FullBatch(status="ok", accumulation_micro_batch=None)
-    if search.failed:
-        return FullBatch(status=search.tried[-1].status, accumulation_micro_batch=None)
-    # What is larger than a size that does not fit, or predicted above the limit, overhead aside, needs no try.
-    (peak,) = search.predict([full])
-    hopeless = too_large <= n or (peak is not None and peak > (search.limit_bytes or math.inf))
-    if not hopeless and search.fits(full):
-        return FullBatch(status="ok", accumulation_micro_batch=None)
-    return FullBatch(status="oom", accumulation_micro_batch=accumulated(full, search, largest or 0))
 
 
 def _largest_below(peaks: Mapping[int, int | None], limit: float) -> int | None:

@@ -1,7 +1,8 @@
 """Stored arrays (.npy, safetensors): what a file says of itself, and how its rows come into given buffers.
 
-Easy to get wrong: pages of a mapped file count as the process's memory once they are touched, so none is mapped for long;
-a library that a format needs is optional, and imported only where there is such a file.
+Easy to get wrong: a mapped file counts as the process's memory, whole under a limit (safetensors' own library maps it
+privately, which RLIMIT_DATA counts) and page by page in its resident size, so none is mapped; a library that a format needs
+is optional, and imported only where there is such a file.
 """
 
 import functools
@@ -14,6 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,8 +24,8 @@ from mbbench.case import UsageError
 
 CHUNK_BYTES = 256 * 1024
 """Read from one place at a time: 60 places in a window of 16 MiB; chunks of 1 MiB read no faster from the page cache."""
-MAPPED_BYTES = 16 * 2**20
-"""Of a safetensors file, read before it is opened anew, which drops the pages that it left resident (in 0.1 to 0.5 ms)."""
+HEADER_BYTES = 100_000_000
+"""Most that a safetensors header takes, by the format: a longer one is no header, and is not read into memory."""
 
 Read = Callable[[int, int, Tensor, Tensor], None]
 """Reads rows start to stop into features and targets, two buffers of so many rows in the stored dtypes."""
@@ -85,7 +87,7 @@ def npy_table(x: Path, y: Path) -> Table:
     (n, x_part, x_at), (m, y_part, y_at) = _npy_header(x), _npy_header(y)
     if n != m:
         raise UsageError(f"{x.name} has {n} rows of features and {y.name} {m} targets: give as many of each")
-    return Table(n, x_part, y_part, (), functools.partial(_npy_rows, (x, x_at), (y, y_at)))
+    return Table(n, x_part, y_part, (), functools.partial(_file_rows, (x, x_at), (y, y_at)))
 
 
 def _npy_header(path: Path) -> tuple[int, Part, int]:
@@ -111,14 +113,14 @@ def _npy_header(path: Path) -> tuple[int, Part, int]:
 
 
 @contextmanager
-def _npy_rows(*arrays: tuple[Path, int]) -> Iterator[Read]:
+def _file_rows(*arrays: tuple[Path, int]) -> Iterator[Read]:
     with ExitStack() as opened:
         # Unbuffered: each read goes straight into the tensor.
         files = [opened.enter_context(FileIO(path)) for path, _ in arrays]
 
         def read(start: int, stop: int, *into: Tensor) -> None:
             for (path, begins), file, rows in zip(arrays, files, into, strict=True):
-                rest = rows.numpy().data.cast("B")
+                rest = rows.view(-1).view(torch.uint8).numpy().data  # as bytes, since numpy has no bfloat16
                 file.seek(begins + start * (len(rest) // (stop - start)))
                 while rest:  # one read returns 2 GiB at most
                     count = file.readinto(rest)
@@ -129,51 +131,61 @@ def _npy_rows(*arrays: tuple[Path, int]) -> Iterator[Read]:
         yield read
 
 
+class _Tensor(msgspec.Struct):
+    """What a safetensors header says of one tensor; the offsets, of its first byte and after its last, are from its end."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
 def safetensors_table(path: Path, x: str, y: str) -> Table:
     """Read what a safetensors file says of two of its tensors, first dimension n."""
-    package = library("safetensors", path)
-    try:
-        with package.safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            for name in (x, y):
-                if name not in names:
-                    raise UsageError(f"{path.name} has no tensor {name!r}: it has {', '.join(sorted(names))}")
-            found = [(file.get_slice(name).get_shape(), file.get_slice(name).get_dtype()) for name in (x, y)]
-    except package.SafetensorError:
-        raise UsageError(f"{path.name} is no safetensors file: write it with safetensors.torch.save_file") from None
-    codes = {code: name for name, (_, code) in NUMBERS.items()}
-    (n, *x_shape), (m, *y_shape) = (shape or [0] for shape, _ in found)
+    header, begins = _safetensors_header(path)
+    for name in (x, y):
+        if name not in header:
+            names = ", ".join(sorted(header.keys() - {"__metadata__"}))
+            raise UsageError(f"{path.name} has no tensor {name!r}: it has {names}")
+    (n, x_part, x_at), (m, y_part, y_at) = (_safetensors_part(path, name, header[name], begins) for name in (x, y))
     if n != m:
         raise UsageError(f"{path.name} has {n} rows of {x!r} and {m} of {y!r}: give as many of each")
-    parts = [
-        Part(tuple(shape), number_dtype(codes.get(code), f"{name!r} in {path.name} holds {code}"))
-        for name, shape, (_, code) in zip((x, y), (x_shape, y_shape), found, strict=True)
-    ]
-    return Table(n, parts[0], parts[1], (), functools.partial(_safetensors_rows, path, (x, y)))
+    return Table(n, x_part, y_part, (), functools.partial(_file_rows, (path, x_at), (path, y_at)))
 
 
-@contextmanager
-def _safetensors_rows(path: Path, names: tuple[str, str]) -> Iterator[Read]:
-    package = library("safetensors", path)
-    with ExitStack() as opened:
-        slices: list[Any] = []
-        left = 0  # bytes until it is opened anew
+def _safetensors_header(path: Path) -> tuple[dict[str, msgspec.Raw], int]:
+    """Return what the header says of each tensor, still encoded, and where in the file the data begin.
 
-        def read(start: int, stop: int, *into: Tensor) -> None:
-            nonlocal slices, left
-            step = max(1, CHUNK_BYTES * (stop - start) // sum(rows.nbytes for rows in into))
-            for at in range(0, stop - start, step):
-                if left <= 0:
-                    slices = []
-                    opened.close()
-                    file = opened.enter_context(package.safe_open(path, framework="pt"))
-                    slices, left = [file.get_slice(name) for name in names], MAPPED_BYTES
-                for stored, rows in zip(slices, into, strict=True):
-                    part = rows[at : at + step]
-                    part.copy_(stored[start + at : start + at + len(part)])
-                    left -= part.nbytes
+    The format: 8 bytes of the header's length, little-endian, a JSON object, data
+    (https://github.com/huggingface/safetensors#format).
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        text = file.read(length) if length <= min(HEADER_BYTES, path.stat().st_size) else b""
+    try:
+        return msgspec.json.decode(text, type=dict[str, msgspec.Raw]), 8 + length
+    except ValueError:  # no JSON, no UTF-8, no object
+        raise _no_safetensors(path) from None
 
-        yield read
+
+def _safetensors_part(path: Path, name: str, encoded: msgspec.Raw, begins: int) -> tuple[int, Part, int]:
+    """Return the rows of a tensor, what one is, and where in the file they begin."""
+    try:
+        found = msgspec.json.decode(encoded, type=_Tensor)
+    except ValueError:
+        raise _no_safetensors(path) from None
+    codes = {code: known for known, (_, code) in NUMBERS.items()}
+    n, *shape = found.shape or (0,)
+    part = Part(tuple(shape), number_dtype(codes.get(found.dtype), f"{name!r} in {path.name} holds {found.dtype}"))
+    start, end = found.data_offsets
+    if found.shape and end - start != n * part.bytes:
+        raise _no_safetensors(path)
+    if begins + end > path.stat().st_size:
+        raise UsageError(f"{path.name} ends before the {n} rows of {name!r} do: it was cut off, write it again")
+    return n, part, begins + start
+
+
+def _no_safetensors(path: Path) -> UsageError:
+    return UsageError(f"{path.name} is no safetensors file: write it with safetensors.torch.save_file")
 
 
 def number_dtype(name: str | None, found: str, hint: str = "") -> torch.dtype:

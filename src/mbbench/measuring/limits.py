@@ -26,6 +26,7 @@ SAID_UNDER_A_LIMIT = (
     "Cannot allocate memory",
     "can't start new thread",
     "Thread creation failed",
+    "cannot map zero-fill pages",
     "failed to map segment",
     "cannot allocate memory in static TLS block",
 )
@@ -83,7 +84,7 @@ def out_of_memory(error: BaseException, limited: bool) -> bool:
 
     Args:
         error: what was raised.
-        limited: whether a limit was set: then some errors that name no memory mean it too.
+        limited: whether the process was near a limit: then some errors that name no memory mean it too.
     """
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in SAID_ALWAYS):

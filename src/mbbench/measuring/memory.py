@@ -8,6 +8,7 @@ of the next epoch are made; optimizers make their state at the first update; mak
 on them, so the two are told apart; rows that a problem holds as tensors were there before anything was counted.
 """
 
+import contextlib
 import gc
 import itertools
 import os
@@ -16,13 +17,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import msgspec
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from mbbench.case import Cell
 from mbbench.measuring import resident
 from mbbench.measuring.batches import MicroBatch, Update
+from mbbench.measuring.gradients import checked
 from mbbench.measuring.jobs import MEMORY_UPDATES
 from mbbench.measuring.problems import Problem
 from mbbench.measuring.training import Training, prepare
@@ -34,8 +37,6 @@ FIRST = MEMORY_UPDATES - 2
 WALK = 500
 """Most batches that are fetched to come to an epoch's ragged last one (0.1 s, and 60 events each under the profiler)."""
 MMAP_BYTES = 64 * 1024
-CHECK_ROWS = 16_384
-"""Rows over which an accumulated gradient is checked."""
 WARM_UP_ROWS = 4
 TRAIN_MARK = "mbbench: train"
 
@@ -59,12 +60,16 @@ def measure(
     found = {"lr": problem.lr if case.lr is None else case.lr}
     if case.device == "cpu":
         found |= _resident_peak(case, problem, on_phase)
+        before = live_bytes()
+        found |= checked(case, problem)
+        kept = live_bytes() - before  # a data function that remembers what it made has the check's rows too
         release()
-        setup, peak = tensor_peaks(case, problem)
+        setup, peak = (size - kept for size in tensor_peaks(case, problem))
         found |= {"setup_peak_tensor_bytes": setup, "peak_tensor_bytes": peak}
     else:
         found |= _on_device(case, problem, on_phase)
-    return found | _checked(case, problem)
+        found |= checked(case, problem)
+    return found
 
 
 def short_epochs(training: Training, first: int = FIRST, walk: int = WALK) -> Iterator[Update]:
@@ -103,11 +108,21 @@ def _two_rows(batch: MicroBatch) -> MicroBatch:
     return x[:2], y[:2], weight  # two, since BatchNorm cannot do with one
 
 
+def live_bytes() -> int:
+    """Return the bytes of all tensors that the user's code keeps, each storage once: rows, a model that was given as one."""
+    gc.collect()
+    # By type, not isinstance: some objects answer to that with code of their own.
+    tensors = [each for each in gc.get_objects() if issubclass(type(each), Tensor) and each.device.type == "cpu"]
+    storages = [tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
 def tensor_peaks(case: Cell, problem: Problem) -> tuple[int, int]:
     """Return the peaks of tensor memory in bytes, while rows and model are made and while training.
 
-    CPU only. Counted are the tensors that are made inside, and those that the problem holds itself.
+    CPU only. Counted are the tensors that are made inside, and those that were there before.
     """
+    before = live_bytes()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         training = prepare(case, problem)
         with record_function(TRAIN_MARK):
@@ -116,7 +131,7 @@ def tensor_peaks(case: Cell, problem: Problem) -> tuple[int, int]:
     events = profiler.profiler.kineto_results.events()
     began = next(event.start_ns() for event in events if event.name() == TRAIN_MARK)
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    live, peaks = problem.held_bytes, {False: problem.held_bytes, True: 0}
+    live, peaks = before, {False: before, True: 0}
     for when, size in changes:
         training_now = when >= began
         if training_now and not peaks[True]:
@@ -127,7 +142,7 @@ def tensor_peaks(case: Cell, problem: Problem) -> tuple[int, int]:
 
 
 def _resident_peak(case: Cell, problem: Problem, on_phase: Callable[[Phase], None]) -> dict[str, Any]:
-    rest = resident.settle()
+    rest, before = resident.settle(), live_bytes()
     training = prepare(case, problem, on_phase)
     resident.settle()  # what making the rows has left behind is not the training's
     on_phase("train")
@@ -135,12 +150,12 @@ def _resident_peak(case: Cell, problem: Problem, on_phase: Callable[[Phase], Non
     with resident.watched_peak() as peak:
         training.train(short_epochs(training))
     measuring_s = time.perf_counter() - began
-    taken = None if peak.bytes is None else max(0, peak.bytes - rest) + problem.held_bytes
+    taken = None if peak.bytes is None else max(0, peak.bytes - rest) + before
     return {
         "measuring_s": measuring_s,
         "peak_rss_delta_bytes": taken,
         "rss_sampled": peak.sampled,
-        "floor_rss_bytes": rest - problem.held_bytes,
+        "floor_rss_bytes": rest - before,
     }
 
 
@@ -176,52 +191,9 @@ def _on_device(case: Cell, problem: Problem, on_phase: Callable[[Phase], None]) 
 
 def _warm_up(case: Cell, problem: Problem) -> None:
     """Train on a few rows: kernels are loaded, and their buffers made, before anything is counted."""
-    x, y = problem.sample(min(case.n_samples, WARM_UP_ROWS), case.seed)
-    few = _changed(case, n_samples=len(x), batch_size=None, micro_batch=None, loader="slice")
-    training = prepare(few, replace(problem, data=(x, y), held_out=0.0))
-    training.train(itertools.islice(training.stream(), 2))
-
-
-def _checked(case: Cell, problem: Problem) -> dict[str, Any]:
-    """Return what is to be said of an accumulated gradient: how far it is from the exact one, and a warning on BatchNorm."""
-    if case.micro_batch is None:
-        return {}
-    model = problem.start(case.seed)
-    kinds = {type(module) for module in model.modules()}
-    if any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in kinds):
-        text = "BatchNorm takes its statistics from each micro-batch: accumulation is not the full batch's computation"
-        return {"message": text}
-    return {"gradient_difference": gradient_difference(case, problem)}
-
-
-def gradient_difference(case: Cell, problem: Problem) -> float | None:
-    """Return ||g - e|| / ||e||: g the gradient accumulated as the case says, e the same in float64 by other micro-batches.
-
-    In float64 the grouping changes the gradient by 1e-13 at most, so e stands for the full batch's. Over the first update's
-    rows, `CHECK_ROWS` of them at most. None where the model draws at random (dropout) or cannot compute in float64.
-    """
-    micro = case.micro_batch or case.samples_per_step
-    n = min(case.samples_per_step, max(CHECK_ROWS, 2 * micro))
-    whole = _changed(case, n_samples=n, batch_size=None, micro_batch=min(micro, n), shuffle=False, loader="slice")
-    accumulated = _gradient(whole, problem)
-    if not torch.equal(accumulated, _gradient(whole, problem)):
-        return None
-    try:
-        # Half the rows at twice the width: no more memory than the cell itself.
-        exact = _gradient(_changed(whole, micro_batch=max(1, min(micro, n) // 2), dtype="float64"), problem)
-    except RuntimeError:  # a part of the model or of the loss is made for float32 alone
-        return None
-    length = float(exact.norm())
-    return float((accumulated - exact).norm()) / length if length > 0 else None
-
-
-def _gradient(case: Cell, problem: Problem) -> Tensor:
-    """Return the first update's gradient as one vector in float64; the update leaves it with the parameters."""
-    training = prepare(case, replace(problem, held_out=0.0))
-    training.train(itertools.islice(training.epoch(), 1))
-    grads = [parameter.grad for parameter in training.model.parameters() if parameter.grad is not None]
-    return torch.cat([grad.detach().double().flatten() for grad in grads]).cpu()
-
-
-def _changed(case: Cell, **changes: Any) -> Cell:
-    return Cell(**{name: getattr(case, name) for name in Cell.__struct_fields__} | changes)
+    # A model that cannot do with so few is measured without; whatever else is wrong, training will tell, in its own phase.
+    with contextlib.suppress(Exception):
+        x, y = problem.sample(min(case.n_samples, WARM_UP_ROWS), case.seed)
+        few = msgspec.structs.replace(case, n_samples=len(x), batch_size=None, micro_batch=None, loader="slice")
+        training = prepare(few, replace(problem, data=(x, y), held_out=0.0))
+        training.train(itertools.islice(training.stream(), 2))

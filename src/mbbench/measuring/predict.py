@@ -5,12 +5,14 @@ bound there; a loss or a model that looks at values (`.item()`, a mask) cannot b
 """
 
 import functools
+import itertools
 import math
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -77,8 +79,9 @@ def predicted_peak(case: Cell, problem: Problem) -> int | None:
     if case.device != "cpu" and case.option("rows") == "host":
         return None  # rows and model are in two memories
     block = 1 if case.device == "cpu" else DEVICE_BLOCK
-    like = problem.sample(1, case.seed) if callable(problem.data) else None
+    given = _bytes(problem.model) if isinstance(problem.model, nn.Module) else 0  # it stays beside the copy that is trained
     try:
+        like = problem.sample(1, case.seed) if callable(problem.data) else None
         with FakeTensorMode(allow_non_fake_inputs=True), StorageTracker(block) as tracker:
             # Kept until the end, as the problem keeps its own rows.
             stand_in = replace(
@@ -89,7 +92,7 @@ def predicted_peak(case: Cell, problem: Problem) -> int | None:
             training = _training(case, stand_in)
             tracker.peak = tracker.live  # what making the rows took is not the training's
             training.train(short_epochs(training, FIRST, walk=0))
-            return int(tracker.peak)
+            return int(tracker.peak) + given
     except Exception:  # of the user's model or of an operator without a shape rule: a real run tells which
         return None
 
@@ -97,7 +100,7 @@ def predicted_peak(case: Cell, problem: Problem) -> int | None:
 def _training(case: Cell, problem: Problem) -> Training:
     """Return the case prepared, with a stand-in for a loader that draws its order from values."""
     kind = "gather" if case.loader in _STAND_INS else case.loader
-    like = Cell(**{name: getattr(case, name) for name in Cell.__struct_fields__} | {"device": "cpu", "loader": kind})
+    like = msgspec.structs.replace(case, device="cpu", loader=kind)
     training = prepare(like, problem)
     if case.loader not in _STAND_INS:
         return training
@@ -127,8 +130,18 @@ def _rows(data: Any) -> Pair | Files:
     """Return tensors as large as the given ones, or files that are not read."""
     if isinstance(data, Files):
         return data.unread()
-    x, y = (torch.empty(part.shape, dtype=part.dtype) for part in data)
+    made: dict[int, Tensor] = {}  # parts of one storage stay parts of one, which may be larger than both
+    parts = []
+    for part in data:
+        storage = part.untyped_storage()
+        whole = made.setdefault(storage.data_ptr(), torch.empty(storage.nbytes(), dtype=torch.uint8))
+        parts.append(whole.view(part.dtype).as_strided(part.size(), part.stride(), part.storage_offset()))
+    x, y = parts
     return x, y
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in itertools.chain(model.parameters(), model.buffers()))
 
 
 def _rows_like(x: Tensor, y: Tensor, n: int, seed: int) -> Pair:

@@ -113,13 +113,6 @@ class Problem:
         total = self.most_samples
         return 1000 if total is None else total - int(self.held_out * total)
 
-    @property
-    def held_bytes(self) -> int:
-        """Memory that the problem itself takes: of the storages of given tensors, each once."""
-        if callable(self.data) or isinstance(self.data, Files):
-            return 0
-        return sum({part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in self.data}.values())
-
     def sample(self, rows: int, seed: int) -> Pair:
         """Return a few rows cheaply: the first ones of what is given or would be made."""
         if isinstance(self.data, Files):

@@ -35,7 +35,14 @@ from mbbench.record import OomBy, Phase, Status
 PRELOAD = "mbbench.measuring.preload"
 WATCH_S = 0.005
 """Between two looks at a worker's memory: 40 us each, on the parent's core."""
-SAID_UNDER_A_LIMIT = ("libgomp: Thread creation failed", "std::bad_alloc", "DefaultCPUAllocator", "Cannot allocate memory")
+SAID_UNDER_A_LIMIT = (
+    "libgomp: Thread creation failed",
+    "std::bad_alloc",
+    "DefaultCPUAllocator",
+    "Cannot allocate memory",
+    "cannot map zero-fill pages",
+    "MemoryError",
+)
 """What a worker prints that dies of its limit before it can answer."""
 
 

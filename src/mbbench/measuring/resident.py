@@ -116,11 +116,14 @@ def return_at_once(threshold_bytes: int) -> None:
 
 
 def free_bytes() -> int:
-    """Return what can still be taken of this machine's memory, a container's limit counted in."""
+    """Return what can still be taken of this machine's memory, the limit of a container (control groups 2) counted in."""
     free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
     with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit; no such file: no version 2 control groups
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        free = min(free, limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+        limit = int((group / "memory.max").read_text())
+        # What files have left in memory is counted, and given back when something else needs the room.
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines()).get("inactive_file", "0")
+        free = min(free, limit - int((group / "memory.current").read_text()) + int(cached))
     return max(0, free)
 
 

@@ -82,7 +82,8 @@ class Session:
         timeout_s: of one job.
         predicted: peak of tensor memory of each cell, by its `size_id` (`predict`).
         refuse: do not run a cell whose prediction is above its limit.
-        overheads: what a process takes for each predicted byte, at most, by problem and device, as far as measured.
+        overheads: predicted bytes, and what a process took for each of them, of the largest cell measured so far, by
+            problem, device, loader and dtype.
         run_id: the same in all its records.
     """
 
@@ -92,7 +93,7 @@ class Session:
     timeout_s: float = TIMEOUT_S
     predicted: dict[str, int | None] = field(default_factory=dict)
     refuse: bool = True
-    overheads: dict[tuple[str, str], float] = field(default_factory=dict)
+    overheads: dict[tuple[str, ...], tuple[int, float]] = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid4().hex[:12])
 
     def limit_bytes(self, job: Job) -> int | None:
@@ -105,7 +106,11 @@ class Session:
         predicted = self.predicted.get(size_id(case))
         if predicted is None:
             return None
-        return int(predicted * self.overheads.get((case.problem, case.device), UNKNOWN_OVERHEAD))
+        return int(predicted * self.overhead(case, UNKNOWN_OVERHEAD))
+
+    def overhead(self, case: Cell, unknown: float) -> float:
+        """Return what a process takes for each predicted byte of such a case, `unknown` where none was measured."""
+        return self.overheads.get(_alike(case), (0, unknown))[1]
 
     def key(self, job: Job) -> tuple[str, ...]:
         """Return the key that the record of this job will have."""
@@ -126,9 +131,17 @@ def begin(facts: dict[str, Facts], results: Path | None, timeout_s: float = TIME
 
 
 def finished(results: Path) -> dict[tuple[str, ...], Record]:
-    """Return the records in a folder that need not be measured again, by their key; none with a fault is among them."""
+    """Return the records in a folder that need not be measured again, by their key.
+
+    None with a fault is among them, nor a cell that was refused or ran out of what happened to be free that day.
+    """
     records = [done for path in sorted(results.rglob("*.jsonl")) for done in store.load_file(path)]
-    return {done.key: done for done in records if done.measurement.status not in record.FAULTS}
+    return {done.key: done for done in records if done.measurement.status not in record.FAULTS and not _may_fit_now(done)}
+
+
+def _may_fit_now(done: Record) -> bool:
+    found = done.measurement
+    return found.status == "oom" and (found.oom_by == "predicted" or done.budget.max_bytes is None)
 
 
 def execute(session: Session, jobs: Iterable[Job], on_record: OnRecord = lambda record, printed: None) -> list[Record]:
@@ -194,9 +207,14 @@ def _measure(session: Session, job: Job) -> tuple[str, Measurement, str]:
 
 
 def _learn(session: Session, case: Cell, measurement: Measurement) -> None:
-    """Take from a memory pass what its process took for each predicted byte."""
+    """Take from a memory pass what its process took for each predicted byte: the largest cell in one piece tells best."""
     taken = measurement.peak_rss_delta_bytes if case.device == "cpu" else measurement.peak_device_reserved_bytes
     predicted = measurement.predicted_peak_bytes
-    if measurement.status == "ok" and taken is not None and predicted is not None and predicted > TELLING_BYTES:
-        place = (case.problem, case.device)
-        session.overheads[place] = max(1.0, session.overheads.get(place, 0.0), taken / predicted)
+    if measurement.status != "ok" or taken is None or predicted is None or case.micro_batch is not None:
+        return
+    if predicted > max(TELLING_BYTES, session.overheads.get(_alike(case), (0, 0.0))[0]):
+        session.overheads[_alike(case)] = predicted, max(1.0, taken / predicted)
+
+
+def _alike(case: Cell) -> tuple[str, ...]:
+    return case.problem, case.device, case.loader, case.dtype

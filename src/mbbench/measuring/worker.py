@@ -27,6 +27,8 @@ from mbbench.measuring.training import prepare
 from mbbench.record import Measurement, Phase, digest
 from mbbench.scrub import scrub
 
+SMALL_LIMIT = 2**30
+"""Bytes below which any failure that may be memory's is taken for it: a thread's stack or a kernel's buffer meets it."""
 OnPhase = Callable[[Phase], None]
 Tell = Callable[[str, object], None]
 """Sends the parent a word: ("phase", name) as one begins, ("rest", bytes) when the memory limit begins to hold, ("rest",
@@ -48,14 +50,19 @@ def measure(message: bytes, tell: Tell) -> bytes:
         limits.lift()
         tell("rest", None)
 
-    rest = limits.rest(job.case.threads)
-    if job.limit_bytes is not None:
-        limits.impose(job.limit_bytes, job.case.device)
-        if job.case.device == "cpu":
-            tell("rest", rest)
+    rest, limit = 0, None
     try:
         torch.manual_seed(0)  # a module that is made as its file is imported starts alike for every seed
         problem, source = _problem(job.case.problem, job.place)
+        # The limit begins behind the imports of the user's file, which are not training's, and counts the tensors it made.
+        held = memory.live_bytes()
+        rest = limits.rest(job.case.threads) - held
+        limit = job.limit_bytes
+        if limit is not None and job.case.device == "cpu":
+            limits.impose(limit - held, "cpu")
+            tell("rest", rest)
+        elif limit is not None:
+            limits.impose(limit, job.case.device)
         # A warning (two shapes that broadcast, say) is passed on in the record; Python shows each once a place.
         warnings.showwarning = lambda message, category, *_, **__: warned.append(f"{category.__name__}: {message}")
         for seeded in (torch.manual_seed, random.seed, numpy.random.seed):
@@ -66,7 +73,7 @@ def measure(message: bytes, tell: Tell) -> bytes:
         result = Measurement(phase="train", **({"status": "ok"} | fields))
     except Exception as error:
         limits.lift()  # what follows takes memory too
-        result = _failure(error, phases[-1], rest, limited=job.limit_bytes is not None)
+        result = _failure(error, phases[-1], rest, limit)
     return msgspec.msgpack.encode((source, result))
 
 
@@ -90,17 +97,14 @@ def _memory(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], No
 _PASSES = {"time": _time, "convergence": _convergence, "memory": _memory}
 
 
-def _failure(error: Exception, phase: Phase, rest: int, limited: bool) -> Measurement:
-    if not limits.out_of_memory(error, limited):
-        return Measurement(status="error", phase=phase, message=explain(error))
+def _failure(error: Exception, phase: Phase, rest: int, limit: int | None) -> Measurement:
     peak = resident.peak_bytes()
-    return Measurement(
-        status="oom",
-        phase=phase,
-        message=explain(error),
-        oom_by="raised",
-        peak_rss_delta_bytes=None if peak is None else max(0, peak - rest),
-    )
+    taken = None if peak is None else max(0, peak - rest)
+    # By default there is a limit, of most of the machine: an error far below it has another reason.
+    near = limit is not None and (limit < SMALL_LIMIT or taken is None or taken > limit / 4)
+    if not limits.out_of_memory(error, near):
+        return Measurement(status="error", phase=phase, message=explain(error))
+    return Measurement(status="oom", phase=phase, message=explain(error), oom_by="raised", peak_rss_delta_bytes=taken)
 
 
 def predictions(message: bytes, tell: Tell) -> bytes:

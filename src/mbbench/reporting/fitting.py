@@ -3,7 +3,7 @@
 import msgspec
 
 from mbbench.maxbatch import MaxBatch
-from mbbench.record import Record
+from mbbench.record import FAULTS, Record
 from mbbench.reporting import readable
 
 
@@ -29,8 +29,16 @@ def tried(record: Record) -> str:
 def lines(found: MaxBatch) -> list[str]:
     """Return what a search found, as lines of text."""
     limit = "" if found.limit_bytes is None else f" in {readable.size(found.limit_bytes)}"
+    last = found.tried[-1] if found.tried else None
+    if last is not None and last.status in FAULTS:
+        name = f"batch {last.batch_size:,}" + (
+            "" if last.micro_batch is None else f" in micro-batches of {last.micro_batch:,}"
+        )
+        return [
+            f"The search ended, and says nothing of what fits: {name} {readable.TROUBLES.get(last.status, last.status)}."
+        ]
     if found.largest is None:
-        said = [f"No batch size that was tried fits{limit}: {len(found.tried)} tried."]
+        said = [f"No mini-batch fits{limit}: {readable.plural(len(found.tried), 'try').replace('trys', 'tries')}."]
     else:
         best = next(t for t in found.tried if (t.batch_size, t.micro_batch, t.status) == (found.largest, None, "ok"))
         takes = "" if best.peak_bytes is None else f" and takes {readable.size(best.peak_bytes)} of tensors"
@@ -38,8 +46,6 @@ def lines(found: MaxBatch) -> list[str]:
     full = found.full_batch
     if full.status == "ok":
         said.append("Full batch fits.")
-    elif full.status != "oom":
-        said.append(f"Nothing is said of full batch: a try ended by {readable.TROUBLES.get(full.status, full.status)}.")
     elif full.accumulation_micro_batch is None:
         said.append("Full batch does not fit, in no micro-batches either.")
     else:
