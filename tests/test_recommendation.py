@@ -77,7 +77,7 @@ def test_without_noise_everything_is_exact():
     found = recommend(planted.sweep(), planted.N)
     assert (found.batch_size, found.chosen_by, found.flags, found.left_out) == (80, "curves", frozenset(), ())
     assert found.seconds.value == pytest.approx(seconds(80), rel=1e-6)
-    assert found.as_good == (64, 128)
+    assert found.as_good == (64, 80, 128)
     curves = found.curves
     for estimate, value in (
         (curves.least_steps, 50),
@@ -89,6 +89,11 @@ def test_without_noise_everything_is_exact():
         assert estimate.high / estimate.low == pytest.approx(1, rel=1e-4)
     assert found.batch_1_multiple.value == pytest.approx(seconds(1) / seconds(80), rel=1e-6)
     assert found.full_batch_multiple.value == pytest.approx(seconds(4096) / seconds(80), rel=1e-6)
+
+
+def test_between_sizes_that_are_far_apart_the_curves_choose_one_that_was_not_tried():
+    found = recommend(planted.sweep(sizes=(1, 16, 512, 4096)), planted.N)
+    assert (found.batch_size, found.as_good) == (80, (80,))  # 16 takes 1.79 times as long, 512 2.13 times
 
 
 def test_the_order_of_the_input_changes_nothing():

@@ -39,7 +39,7 @@ class Recommendation:
         full_batch: whether that is the full batch that was given apart.
         chosen_by: the curves or the table; None where nothing was chosen.
         seconds: time to target there.
-        as_good: the tried batch sizes within 10 % of the best (by the table: or not shown to be slower), rising; the full
+        as_good: the chosen and the tried sizes within 10 % of the best (by the table: or not shown slower), rising; the full
             batch is among them as the number of rows.
         full_batch_multiple: time to target of the full batch over that of the chosen, None where it is not known.
         batch_1_multiple: the same of batch size 1.
@@ -176,7 +176,7 @@ def _by_curves(
         fitted[full] = math.exp(measured[full].log)
         if fitted[full] < best:
             chosen, best = full, fitted[full]
-    as_good = tuple(sorted(size for size in fitted if fitted[size] <= AS_GOOD * best))
+    as_good = tuple(sorted({chosen, *(size for size in fitted if fitted[size] <= AS_GOOD * best)}))
     if chosen == full:
         return _Choice(chosen, as_good, "curves", measured[full], seconds_of(measured[full]))
     seconds, seeds = time_to_target(curves.step_time, curves.steps, chosen), curves.least_steps.n
