@@ -56,5 +56,5 @@ def test_a_knee_is_seen_where_no_single_size_is_far_off_the_line():
 def test_noise_of_few_seeds_is_no_misfit():
     generator = np.random.default_rng(0)
     seen = sum(bool(doubts(planted.sweep(generator, noise=0.3, seeds=3, repeats=3))) for _ in range(100))
-    # 22 of 400 are seen; by 25 % and 15 % alone, whatever the noise, it was 100 of 100.
-    assert seen <= 12
+    # 13 of 400 are seen; by 25 % and 15 % alone, whatever the noise, it was 100 of 100.
+    assert seen <= 9

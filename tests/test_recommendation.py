@@ -46,11 +46,11 @@ BROKEN = {
 }
 
 
-def check_curves_that_break(trials, name):
+def check_curves_that_break(trials, name, least):
     fields, flag = BROKEN[name]
     found, best = study(trials, **fields)
-    assert sum(flag in each.flags for each in found) >= 0.95 * trials
-    assert sum(best in each.as_good for each in found) >= 0.95 * trials
+    assert sum(flag in each.flags for each in found) >= least
+    assert sum(best in each.as_good for each in found) >= least
 
 
 def test_the_recommendation_of_noisy_sweeps_is_within_2_percent_of_the_best():
@@ -59,7 +59,7 @@ def test_the_recommendation_of_noisy_sweeps_is_within_2_percent_of_the_best():
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_curves_that_break_are_flagged_and_the_best_is_in_the_set(name):
-    check_curves_that_break(25, name)
+    check_curves_that_break(25, name, least=22)  # at 95 of 100, 25 sweeps give 22 or more in 97 of 100
 
 
 @pytest.mark.long
@@ -70,7 +70,7 @@ def test_the_recommendation_of_many_noisy_sweeps_is_within_2_percent_of_the_best
 @pytest.mark.long
 @pytest.mark.parametrize("name", BROKEN)
 def test_curves_that_break_are_flagged_in_many_sweeps_and_the_best_is_in_the_set(name):
-    check_curves_that_break(500, name)
+    check_curves_that_break(500, name, least=475)
 
 
 def test_without_noise_everything_is_exact():

@@ -20,8 +20,9 @@ from mbbench.measuring.training import Training
 Loss = Callable[[Tensor, Tensor], Tensor]
 Gradients = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
-CHUNK_BYTES = 64 * 2**20
-"""Of the gradients of the rows that are held at once; their deviations from the mean take as much again."""
+CHUNK_BYTES = 16 * 2**20
+"""Of the gradients of the rows that are held at once; their deviations from the mean take as much again. 80,000 parameters
+and 2000 rows take 1.05 s with 16 MiB, 1.44 s with 1 MiB and 2.05 s with 64 MiB (one thread)."""
 CHUNK_ROWS = 1024
 """Most rows at once, as in an evaluation: the activations of small models outweigh their gradients."""
 
