@@ -1,3 +1,4 @@
+import gc
 import itertools
 import sys
 import weakref
@@ -18,6 +19,15 @@ N = 1100
 SIZES = (1, 32, 1024, None)
 OPTIMIZERS = ("sgd", "momentum", "adam")
 KINDS = ("linear", "mlp", "gru", "transformer")
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """Tensors that other tests have left are none of these tests': frozen, they are not looked at."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class Count(TorchDispatchMode):
