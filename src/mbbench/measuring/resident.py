@@ -70,20 +70,30 @@ def restart_peak() -> bool:
     return True
 
 
-def peak_bytes() -> int | None:
-    """Return the most of its own that this process has taken since the peak was begun anew; None where it is not known."""
+def file_bytes() -> int:
+    """Return this process's resident pages of files, which are not its own; 0 where they are not told apart."""
+    return _status(None).get("RssFile", 0)
+
+
+def peak_bytes(files: int = 0) -> int | None:
+    """Return the most of its own that this process has taken since the peak was begun anew; None where it is not known.
+
+    The peak counts pages of files too. They grow as code is used, and shrink where the system takes back what is not (a
+    page that was not used for long), so the larger of now and `files`, what they were then, is taken off.
+    """
     fields = _status(None)
-    # The peak counts pages of files too, and these only grow in so short a stretch.
-    return fields["VmHWM"] - fields["RssFile"] if "VmHWM" in fields and "RssFile" in fields else None
+    if "VmHWM" not in fields or "RssFile" not in fields:
+        return None
+    return max(fields["VmHWM"] - max(files, fields["RssFile"]), fields["RssAnon"] + fields["RssShmem"])
 
 
 @contextlib.contextmanager
 def watched_peak() -> Iterator[Peak]:
     """Read the peak of what runs inside: exact where the system counts it, else sampled from a thread."""
-    found = Peak()
+    found, files = Peak(), file_bytes()
     if restart_peak():
         yield found
-        found.bytes = peak_bytes()
+        found.bytes = peak_bytes(files)
         return
     found.sampled, found.bytes = True, own_bytes()
     done = threading.Event()
