@@ -376,7 +376,7 @@ def test_where_everything_fits_the_headline_is_of_speed_alone():
 def test_several_settings_count_full_batches_that_do_not_fit():
     other = [s.memory_record(s.case(size, problem="mlp"), limit_bytes=20 * MIB) for size in SIZES]
     assert verdict([*memories(), *other]).headline == (
-        "No epoch was timed in any of 2 settings. Full batch does not fit in memory in 1 of 2 settings."
+        "No epoch was timed in any of 2 settings. Full batch does not fit the memory it was allowed in 1 of 2 settings."
     )
     assert "does not fit" not in verdict([*memories(), *memories(device="cuda")]).headline
 
