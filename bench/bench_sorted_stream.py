@@ -18,7 +18,7 @@ def _files():
     larger.remove()
 
 
-@pytest.mark.mbbench(kind="convergence", seeds=5, max_steps=20_000, max_seconds=20.0)
+@pytest.mark.mbbench(kind="convergence", seeds=5, max_steps=8000, max_seconds=3.0)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_sorted_stream(case, measured):
     measured()
