@@ -140,4 +140,5 @@ def _full_batches(found: list[Setting]) -> str:
     known = [full_fits(setting) for setting in found if asked_about(setting) and full_fits(setting) is not None]
     if False not in known:
         return ""
-    return f" Full batch does not fit the memory it was allowed in {known.count(False)} of {readable.plural(len(known), 'setting')}."
+    of = readable.plural(len(known), "setting")
+    return f" Full batch does not fit the memory it was allowed in {known.count(False)} of {of}."
