@@ -78,8 +78,8 @@ def file_bytes() -> int:
 def peak_bytes(files: int = 0) -> int | None:
     """Return the most of its own that this process has taken since the peak was begun anew; None where it is not known.
 
-    The peak counts pages of files too. They grow as code is used, and shrink where the system takes back what is not (a
-    page that was not used for long), so the larger of now and `files`, what they were then, is taken off.
+    The peak counts pages of files too. They grow as code is used, and may shrink where the system takes some back, so the
+    larger of now and `files`, what they were then, is taken off.
     """
     fields = _status(None)
     if "VmHWM" not in fields or "RssFile" not in fields:
