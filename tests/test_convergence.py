@@ -172,7 +172,7 @@ def test_a_run_ends_within_a_twentieth_of_its_seconds_however_far_its_next_evalu
 
 def test_the_warm_up_leaves_model_and_random_order_untouched(monkeypatch):
     with_warm_up = curve("digits-mlp", Budget(max_steps=20), batch_size=32)["curve"].train_loss
-    monkeypatch.setattr(convergence, "_warm_up", lambda training: None)
+    monkeypatch.setattr(convergence, "warm_up", lambda training: None)
     assert curve("digits-mlp", Budget(max_steps=20), batch_size=32)["curve"].train_loss == with_warm_up
 
 
@@ -189,7 +189,7 @@ def test_dropout_draws_the_same_with_and_without_a_warm_up(monkeypatch):
         return curve(dropped, Budget(max_steps=10), batch_size=16, n_samples=51)["curve"].train_loss
 
     with_warm_up = losses()
-    monkeypatch.setattr(convergence, "_warm_up", lambda training: None)
+    monkeypatch.setattr(convergence, "warm_up", lambda training: None)
     assert losses() == with_warm_up
 
 

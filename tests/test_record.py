@@ -22,6 +22,7 @@ from mbbench.record import (
     key,
 )
 from mbbench.scrub import scrub
+from mbbench.search import NoisePoint, Run, Search
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "data" / "record-schema-1.jsonl"
@@ -96,6 +97,12 @@ FULL = Record(
         allocation_retries=1,
         allocator="expandable_segments:True",
         gradient_difference=1e-7,
+        search=Search(
+            targets=(0.2, 0.1, 0.05),
+            runs=(Run(lr=0.5, seed=1, ended="reached", step=(0, 1), train_loss=(2.0, None), heldout_loss=(2.1, 1.0)),),
+            vectorised=True,
+            noise=(NoisePoint(step=0, train_loss=2.0, b_fin=80.0, b_super=None, refused="not resolved"),),
+        ),
     ),
     environment=ENVIRONMENT,
 )

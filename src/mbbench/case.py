@@ -41,6 +41,9 @@ OPTIONS = {
     # A diagnostic of the memory pass: with glibc's mmap threshold at 64 KiB freed tensors go back to the system at once,
     # and the resident set follows the tensors.
     "malloc": ("default", "mmap64k"),
+    # Of the target pass: a learning rate searched at each batch size, or that of the reference run at all of them, as it is
+    # or scaled by the batch size or by its square root.
+    "lr_policy": ("tuned", "fixed", "linear", "sqrt"),
 }
 FULL = "full"
 

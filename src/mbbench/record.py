@@ -11,12 +11,14 @@ from typing import Any, Literal
 import msgspec
 
 from mbbench.case import Budget, Cell
+from mbbench.search import Search
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the record's JSON; files of every older version load (`decode`)."""
 
-Kind = Literal["time", "convergence", "memory"]
-"""Which pass made the record: each pass has a process of its own, so each makes a record of its own."""
+Kind = Literal["time", "convergence", "memory", "target", "race"]
+"""Which pass made the record: each pass has a process of its own, so each makes a record of its own. "target": the learning
+rate is searched and the steps to a target loss are counted, no clock; "race": trained to the target against the clock."""
 
 Status = Literal[
     "ok",
@@ -103,6 +105,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         peak_device_used_bytes: most that was taken of it by all there is, over what was taken before.
         allocation_retries: how often the accelerator's allocator had to empty its cache and try again.
         allocator: settings of the accelerator's allocator.
+        search: all runs of a target pass.
         gradient_difference: norm of the difference between the accumulated gradient and the same gradient in float64, over
             the norm of the latter; of a cell with micro-batches.
     """
@@ -139,6 +142,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     allocation_retries: int | None = None
     allocator: str | None = None
     gradient_difference: float | None = None
+    search: Search | None = None
 
     def epochs_s(self, n_samples: int) -> tuple[float, ...]:
         """Return the seconds of one epoch of `n_samples` rows, once per round.
@@ -200,7 +204,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         run_id: the same for all records of one command.
-        kind: which pass, "time", "convergence" or "memory".
+        kind: which pass, see `Kind`.
         repeat: 0, 1, 2 ...: which fresh process of this cell.
         source: hash of the file that defines the problem.
         budget: limits of the pass, for a time pass the seconds of measuring.

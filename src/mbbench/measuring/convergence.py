@@ -19,7 +19,7 @@ import torch
 from mbbench.case import Budget, Cell
 from mbbench.measuring import devices
 from mbbench.measuring.batches import epochs
-from mbbench.measuring.training import OPTIMIZERS, Training, mean_loss, train
+from mbbench.measuring.training import OPTIMIZERS, Training, losses, train
 from mbbench.record import Curve, Phase
 
 EVALUATION_SHARE = 0.02
@@ -85,7 +85,7 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
     gc.disable()
     case = training.case
     on_phase("warm-up")
-    _warm_up(training)
+    warm_up(training)
     on_phase("train")
     synchronise = devices.synchroniser(case.device)
     stream, done, train_s, evaluation_s = training.stream(), 0, 0.0, 0.0
@@ -105,22 +105,22 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
             status = "budget_exhausted" if budget.max_steps or budget.max_epochs else "ok"
             break
         evaluation_0 = time.perf_counter()
-        losses = _losses(training)
+        found = losses(training)
         evaluation_s += time.perf_counter() - evaluation_0
-        points.append((step, train_s, *losses))
-        if step == 0 and not math.isfinite(losses[0]):
+        points.append((step, train_s, *found))
+        if step == 0 and not math.isfinite(found[0]):
             message = "the training loss is not finite before the first update: look for NaN in the rows or in the model"
             status = "error"
             break
         if reason := divergence([point[2] for point in points]):
             status, message = "diverged", f"{reason} after {step} steps at lr {training.lr:g}"
             break
-        if budget.target_loss is not None and losses[0] <= budget.target_loss:
+        if budget.target_loss is not None and found[0] <= budget.target_loss:
             break
     return {
         "status": status,
         "message": message,
-        "curve": _curve(points, case.n_samples, case.samples_per_step),
+        "curve": curve_of(points, case.n_samples, case.samples_per_step),
         "evaluation_s": evaluation_s,
         "measuring_s": train_s + evaluation_s,
     }
@@ -142,7 +142,8 @@ def samples_seen(step: int, n_samples: int, samples_per_step: int) -> int:
     return whole * n_samples + rest * samples_per_step
 
 
-def _curve(points: list[tuple[int, float, float, float | None]], n_samples: int, samples_per_step: int) -> Curve:
+def curve_of(points: list[tuple[int, float, float, float | None]], n_samples: int, samples_per_step: int) -> Curve:
+    """Return the curve of points, each of step, seconds of training, training and held-out loss."""
     seen = [samples_seen(point[0], n_samples, samples_per_step) for point in points]
     return Curve(
         step=tuple(point[0] for point in points),
@@ -158,17 +159,12 @@ def _finite(loss: float | None) -> float | None:
     return loss if loss is not None and math.isfinite(loss) else None
 
 
-def _losses(training: Training) -> tuple[float, float | None]:
-    heldout = None if training.heldout is None else mean_loss(training, training.heldout)
-    return mean_loss(training, training.rows), heldout
-
-
-def _warm_up(training: Training) -> None:
+def warm_up(training: Training) -> None:
     """Run a few steps and an evaluation on copies: the first backward of a process starts threads and picks kernels."""
     state = torch.random.get_rng_state()
     model = copy.deepcopy(training.model)
     optimizer = OPTIMIZERS[training.case.optimizer](model.parameters(), training.lr)
     updates = itertools.islice(epochs(training.case, training.rows, training.weight)(), 5)
     train(model, training.loss, optimizer, updates)
-    _losses(training)
+    losses(training)
     torch.random.set_rng_state(state)

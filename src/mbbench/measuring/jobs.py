@@ -15,7 +15,9 @@ import msgspec
 from mbbench.case import Budget, Case, Cell, UsageError, check_problem
 from mbbench.record import Kind
 
-KINDS: tuple[Kind, ...] = ("time", "convergence", "memory")
+KINDS: tuple[Kind, ...] = ("time", "convergence", "memory", "target", "race")
+USUAL: tuple[Kind, ...] = ("time", "convergence", "memory")
+"""Passes that a run makes where none are named; the others follow from a search for the best batch size."""
 MEMORY_UPDATES = 5
 """Most updates of a memory pass (`memory.short_epochs`)."""
 
@@ -41,6 +43,43 @@ class Place(msgspec.Struct, frozen=True):
     pickled: bytes | None = None
 
 
+class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target pass is to do.
+
+    Attributes:
+        rates: learning rates to begin with.
+        seeds: of each.
+        targets: losses to reach, falling: all three; or one, and this is the reference run, which finds the other two; or
+            none, and it finds all.
+        most_steps: of a run.
+        most_s: seconds of the whole search.
+        fixed: try these rates and no other.
+        reference_steps: of the reference run without a target: what it reaches within these is the target.
+        noise: measure the gradient noise scale along the best run too.
+    """
+
+    rates: tuple[float, ...] = ()
+    seeds: tuple[int, ...]
+    targets: tuple[float, ...] = ()
+    most_steps: int
+    most_s: float
+    fixed: bool = False
+    reference_steps: int = 0
+    noise: bool = False
+
+
+class Race(msgspec.Struct, frozen=True, kw_only=True):
+    """What a race is to do: train at a learning rate to the budget's target loss, the clock running.
+
+    Attributes:
+        lr: learning rate.
+        look_from: steps before the first evaluation, fewer than are expected to be needed.
+    """
+
+    lr: float
+    look_from: int
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One pass over one case.
 
@@ -52,6 +91,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         place: where its problem is.
         limit_bytes: of memory beyond the process at rest; set as it is run.
         smoke: only see that it runs: one round of one step.
+        search: of a target pass.
+        race: of a race.
     """
 
     kind: Kind
@@ -61,6 +102,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     place: Place
     limit_bytes: int | None = None
     smoke: bool = False
+    search: SearchPlan | None = None
+    race: Race | None = None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +150,7 @@ def make_jobs(
     cells: Iterable[Cell],
     place: Place,
     *,
-    kinds: Sequence[Kind] = KINDS,
+    kinds: Sequence[Kind] = USUAL,
     repeats: int = 3,
     seeds: int = 3,
     seconds: float = 1.0,

@@ -35,6 +35,8 @@ from mbbench.record import OomBy, Phase, Status
 PRELOAD = "mbbench.measuring.preload"
 WATCH_S = 0.005
 """Between two looks at a worker's memory: 40 us each, on the parent's core."""
+STOP_S = 0.2
+"""Between two looks at whether a call is to be stopped."""
 SAID_UNDER_A_LIMIT = (
     "libgomp: Thread creation failed",
     "std::bad_alloc",
@@ -71,6 +73,7 @@ def call(
     timeout_s: float,
     limit_bytes: int | None = None,
     calm: Phase | None = None,
+    stop: threading.Event | None = None,
 ) -> Outcome:
     """Run `worker.<function>(message)` in a fresh process.
 
@@ -81,6 +84,7 @@ def call(
         timeout_s: seconds after which the process is killed.
         limit_bytes: of its own memory beyond what it tells to have at rest; it is killed where it is seen above.
         calm: a phase in which it is looked at a tenth as often, since its clock is running.
+        stop: once set, the process is killed: for a call on a thread that Ctrl-C does not reach.
     """
     fork = device == "cpu" and sys.platform == "linux"
     context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
@@ -102,7 +106,10 @@ def call(
         watched = (receiver, process.sentinel)
         try:
             while (left_s := deadline - time.monotonic()) > 0:
+                if stop is not None and stop.is_set():
+                    return Outcome(Failure("killed", phase, "stopped by hand"), _tail(log), watch.seen)
                 pause_s = math.inf if watch.rest is None else WATCH_S * (10 if phase == calm else 1)
+                pause_s = pause_s if stop is None else min(pause_s, STOP_S)
                 ready = multiprocessing.connection.wait(watched, min(left_s, pause_s))
                 if watch.above():
                     return Outcome(Failure("oom", phase, watch.sentence(phase), "watchdog"), _tail(log), watch.seen)
@@ -207,14 +214,18 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
+_starting = threading.Lock()
+
+
 @contextlib.contextmanager
 def _hidden_main() -> Iterator[None]:
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with _starting:  # two threads would restore each other's stand-in
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _tail(log: Path, most: int = 4000) -> str:

@@ -4,8 +4,10 @@ Never imports torch: the parent waits while a worker measures. Easy to get wrong
 a record is on disk before anybody is told of it; and a cell that cannot be run is a record too.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,32 +147,61 @@ def _may_fit_now(done: Record) -> bool:
 
 
 def execute(session: Session, jobs: Iterable[Job], on_record: OnRecord = lambda record, printed: None) -> list[Record]:
-    """Run the jobs in their order; return their records, each of which is on disk by then."""
+    """Run the jobs in their order; return their records, each of which is on disk by then.
+
+    `jobs` may be a generator: the next job is asked for once the record before it was told of.
+    """
     records = []
     try:
         for job in jobs:
-            source, measurement, printed = _measure(session, job)
-            done = Record(
-                run_id=session.run_id,
-                kind=job.kind,
-                repeat=job.repeat,
-                source=source,
-                budget=job.budget,
-                case=job.case,
-                measurement=measurement,
-                environment=session.environment,
-            )
-            if session.path is not None:
-                store.append(session.path, done)
-            records.append(done)
-            on_record(done, printed)
+            records.append(_told(session, job, _measure(session, job), on_record))
     finally:
         if session.path is not None:
             store.drop_if_empty(session.path)
     return records
 
 
-def _measure(session: Session, job: Job) -> tuple[str, Measurement, str]:
+def execute_together(
+    session: Session, jobs: Sequence[Job], on_record: OnRecord = lambda record, printed: None, at_once: int = 1
+) -> list[Record]:
+    """Run jobs without a clock, several at once, those first in their order first; return their records as they came."""
+    stop = threading.Event()
+    records = []
+    with ThreadPoolExecutor(at_once) as pool:
+        running = {pool.submit(_measure, session, job, stop): job for job in jobs}
+        try:
+            for done in as_completed(running):
+                records.append(_told(session, running[done], done.result(), on_record))
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            if session.path is not None:
+                store.drop_if_empty(session.path)
+    return records
+
+
+def _told(session: Session, job: Job, measured: tuple[str, Measurement, str], on_record: OnRecord) -> Record:
+    """Make the record of a job, write it, and tell of it."""
+    source, measurement, printed = measured
+    done = Record(
+        run_id=session.run_id,
+        kind=job.kind,
+        repeat=job.repeat,
+        source=source,
+        budget=job.budget,
+        case=job.case,
+        measurement=measurement,
+        environment=session.environment,
+    )
+    if session.path is not None:
+        store.append(session.path, done)
+    on_record(done, printed)
+    return done
+
+
+def _measure(session: Session, job: Job, stop: threading.Event | None = None) -> tuple[str, Measurement, str]:
     """Return the hash of the problem that was measured, what came out, and what a worker printed that came to a fault."""
     case, facts = job.case, session.facts[job.case.problem]
     if facts.error is not None:
@@ -193,6 +224,7 @@ def _measure(session: Session, job: Job) -> tuple[str, Measurement, str]:
         timeout_s=session.timeout_s,
         limit_bytes=limit if case.device == "cpu" else None,
         calm=None if job.kind == "memory" else "train",
+        stop=stop,
     )
     about["cell_s"] = time.perf_counter() - began
     if isinstance(answer, process.Failure):

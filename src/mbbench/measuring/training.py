@@ -121,7 +121,7 @@ def mean_loss(training: Training, rows: Pair | Stored) -> float:
     model, total, weights = training.model, 0.0, 0.0
     model.eval()
     with torch.no_grad():
-        for x, y in _chunks(training.case, rows):
+        for x, y in chunks(training.case, rows):
             weight = len(x) if training.weight is None else float(training.weight(x, y))
             total += float(training.loss(model(x), y)) * weight
             weights += weight
@@ -129,7 +129,13 @@ def mean_loss(training: Training, rows: Pair | Stored) -> float:
     return total / weights
 
 
-def _chunks(case: Cell, rows: Pair | Stored) -> Iterator[Pair]:
+def losses(training: Training) -> tuple[float, float | None]:
+    """Return the mean loss of all training rows and of the held-out rows, None where there are none."""
+    heldout = None if training.heldout is None else mean_loss(training, training.heldout)
+    return mean_loss(training, training.rows), heldout
+
+
+def chunks(case: Cell, rows: Pair | Stored) -> Iterator[Pair]:
     """Return the rows in their order, on the case's device, as many at a time as an evaluation takes."""
     fewest, most = EVALUATION_ROWS
     size = min(most, max(fewest, case.micro_batch or case.samples_per_step))

@@ -13,10 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from mbbench.case import UsageError
-from mbbench.measuring.noise_scale import CHUNK_ROWS, Loss
+from mbbench.measuring.noise_scale import CHUNK_ROWS, Loss, along_run
 from mbbench.measuring.problems import Pair
+from mbbench.measuring.training import Training, mean_loss
+from mbbench.search import NoisePoint
 
 Refusal = Literal["not resolved", "too noisy"]
+SMALL_ROWS, SMALL_BATCHES = 8, 64
+"""Of the small batches of `noise_point`: rows, and how many."""
 MOST_ERROR = 0.5
 """Standard error, as a part of the estimate, above which an estimate is refused."""
 
@@ -108,3 +112,26 @@ def two_batch(small_squares: Sequence[float], batch_size: int, full_square: floa
 
 def _sure(value: float, error: float | None) -> bool:
     return error is not None and error <= MOST_ERROR * value
+
+
+def noise_point(training: Training, step: int) -> NoisePoint:
+    """Return the noise scale of a training where it stands, both ways: from every row's gradient, and from small batches.
+
+    Raises:
+        UsageError: see `noise_scale.along_run`.
+    """
+    (exact,) = along_run(training, [0])
+    assert isinstance(training.rows, tuple)
+    x, y = training.rows
+    size = min(SMALL_ROWS, len(x) // 2)
+    squares = small_batch_squares(training.model, training.loss, (x, y), size, SMALL_BATCHES, training.case.seed)
+    estimate = two_batch(squares, size, gradient_square(training.model, training.loss, x, y), len(x))
+    return NoisePoint(
+        step=step,
+        train_loss=mean_loss(training, training.rows),
+        b_fin=exact.b_fin(),
+        b_super=exact.b_super,
+        two_batch=estimate.b_super,
+        two_batch_error=estimate.b_super_error,
+        refused=estimate.refused,
+    )

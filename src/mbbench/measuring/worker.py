@@ -19,7 +19,7 @@ import numpy
 import torch
 
 from mbbench.case import Case, UsageError
-from mbbench.measuring import convergence, devices, environment, limits, memory, predict, resident, timing
+from mbbench.measuring import convergence, devices, environment, limits, memory, predict, race, resident, timing, tuning
 from mbbench.measuring.files import Files
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.measuring.problems import Problem, resolve, source_of
@@ -94,7 +94,18 @@ def _memory(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], No
     return memory.measure(job.case, problem, enter, release)
 
 
-_PASSES = {"time": _time, "convergence": _convergence, "memory": _memory}
+def _target(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
+    return tuning.measure(job, problem, enter)
+
+
+def _race(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
+    assert job.race is not None
+    case = msgspec.structs.replace(job.case, lr=job.race.lr)
+    fields = race.run(lambda: prepare(case, problem, enter), job.budget, job.race.look_from, enter)
+    return fields | {"lr": job.race.lr}
+
+
+_PASSES = {"time": _time, "convergence": _convergence, "memory": _memory, "target": _target, "race": _race}
 
 
 def _failure(error: Exception, phase: Phase, rest: int, limit: int | None) -> Measurement:

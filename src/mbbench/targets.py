@@ -1,0 +1,243 @@
+"""Find the steps to target of each batch size: a reference run, the two anchors, then every other size from what these tell.
+
+Which learning rate to begin with at a batch size follows from those that are tuned already (`rule`), so jobs are made as
+their turn comes. Easy to get wrong: all batch sizes have to reach the same targets, which the reference run chooses, so
+nothing is searched before it; where it reaches none another size is the reference, or a slip of one size would end them all.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from mbbench.case import Budget, Case, Cell
+from mbbench.measuring import session
+from mbbench.measuring.jobs import Job, Place, Race, SearchPlan
+from mbbench.record import Record
+from mbbench.search import Search, best_rate, crossing, steps_to, typical_steps
+
+ANCHOR = 32
+"""Batch size of the reference run, or the nearest to it."""
+SEEDS = 5
+SEARCH_S = 60.0
+"""Of a search at one batch size, unless more is asked for."""
+FEWEST_STEPS, FEWEST_EPOCHS = 2000, 20
+"""Most steps of the reference run: the larger of the two. A tenth of them finds the target where none is given."""
+SLACK = 4.0
+"""Times the steps of the reference run to the lowest target, for other sizes; and again by how much smaller the batch is."""
+LOOK_FROM = 0.7
+"""Of the fewest steps that any seed needed, before a race is first evaluated."""
+RACE_SLACK = 3.0
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a search for steps to target was asked for.
+
+    Attributes:
+        place: where the problem is.
+        seeds: how many, from the cells' own on.
+        target: training loss, None: found by the reference run.
+        max_steps: of the reference run, None: 2000, or 20 epochs if more.
+        max_s: seconds of a search.
+        max_bytes: of a cell.
+        at_once: searches at a time.
+    """
+
+    place: Place
+    seeds: int = SEEDS
+    target: float | None = None
+    max_steps: int | None = None
+    max_s: float = SEARCH_S
+    max_bytes: int | None = None
+    at_once: int = 1
+
+    @property
+    def budget(self) -> Budget:
+        """The limits as asked for, which are in a record's key."""
+        return Budget(target_loss=self.target, max_steps=self.max_steps, max_seconds=self.max_s, max_bytes=self.max_bytes)
+
+
+def chains(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Return what is to be searched: for each problem, n, optimizer and policy its batch sizes, by how near they are to 32.
+
+    Steps to target depend neither on threads nor, but for "stream", on the loader, nor on the device, of which the last one
+    named that is no CPU searches.
+    """
+    found: dict[str, dict[int | None, Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: (cell.device == "cpu", cell.loader == "stream")):
+        searched = msgspec.structs.replace(
+            cell, micro_batch=None, threads=1, loader="stream" if cell.loader == "stream" else "slice"
+        )
+        alike = msgspec.structs.replace(searched, batch_size=None, device="cpu", loader="slice")
+        found.setdefault(str(alike), {}).setdefault(cell.batch_size, searched)
+    return [
+        sorted(chain.values(), key=lambda cell: (abs(math.log(cell.samples_per_step / ANCHOR)), cell.samples_per_step))
+        for chain in found.values()
+    ]
+
+
+def rule(batch_size: int, anchor: tuple[int, float], critical: float) -> float:
+    """Return a learning rate to begin with: that of the anchor times (1 + Bc / B0) / (1 + Bc / B); Bc may be infinite.
+
+    McCandlish et al. 2018 (arXiv 1812.06162), section 2.2; on digits-softmax it costs at most 1.7 times the best steps,
+    where constant, linear and square-root scaling each fail somewhere (K14).
+    """
+    size, lr = anchor
+    if math.isinf(critical):
+        return lr * batch_size / size
+    return lr * (1 + critical / size) / (1 + critical / batch_size)
+
+
+def critical_between(small: tuple[int, float], large: tuple[int, float]) -> float:
+    """Return Bc of S(B) = Smin (1 + Bc / B) through two points (batch size, steps).
+
+    It is 0 where steps do not fall, and infinite where they fall as 1 / B or faster.
+    """
+    ratio = small[1] / large[1]
+    if ratio <= 1:
+        return 0.0
+    rest = 1 / small[0] - ratio / large[0]
+    return (ratio - 1) / rest if rest > 0 else math.inf
+
+
+class Chase:
+    """The searches of one chain of batch sizes, made job by job from the records of those before."""
+
+    def __init__(self, chain: Sequence[Cell], aim: Aim, key: Callable[[Job], tuple[str, ...]]) -> None:
+        """Take a chain, what was asked for, and what gives a job's key."""
+        self.chain, self.aim, self._key = list(chain), aim, key
+        self.records: list[Record] = []
+
+    @property
+    def reference(self) -> Record | None:
+        """The record of the reference run, None before there is one."""
+        return next((r for r in self.records if r.measurement.search and len(r.measurement.search.targets) == 3), None)
+
+    def stages(self) -> Iterator[list[Job]]:
+        """Yield jobs that may run at once; those before must be in `records` when the next are asked for."""
+        todo = [cell for cell in self.chain if isinstance(cell, Case)]
+        yield [self._job(cell) for cell in self.chain if not isinstance(cell, Case)]
+        while todo and self.reference is None:
+            yield [self._job(todo.pop(0))]
+        found = self.reference
+        if found is None or not todo:
+            return
+        largest = max(todo, key=lambda cell: cell.samples_per_step)
+        if largest.samples_per_step > found.case.samples_per_step and largest.option("lr_policy") == "tuned":
+            todo.remove(largest)
+            yield [self._job(largest, (0.71, 1.0, 1.41, 2.0, 2.83))]
+        # Small batches take the most steps: those that last longest begin first.
+        yield [self._job(cell) for cell in sorted(todo, key=lambda cell: cell.samples_per_step)]
+
+    def _job(self, cell: Cell, times: Sequence[float] | None = None) -> Job:
+        seeds = tuple(range(cell.seed, cell.seed + self.aim.seeds))
+        about: dict[str, Any] = {
+            "kind": "target",
+            "case": cell,
+            "repeat": 0,
+            "budget": self.aim.budget,
+            "place": self.aim.place,
+        }
+        found = self.reference
+        limit = self.aim.max_steps or max(FEWEST_STEPS, FEWEST_EPOCHS * cell.steps_per_epoch)
+        plan = SearchPlan(
+            seeds=seeds,
+            targets=() if self.aim.target is None else (self.aim.target,),
+            most_steps=limit,
+            most_s=self.aim.max_s,
+            reference_steps=max(1, limit // 10),
+            noise=True,
+        )
+        if found is not None and found.measurement.search is not None:
+            search = found.measurement.search
+            rates, fixed = self._rates(cell, search, times)
+            least = _steps(search, search.targets[-1]) or limit
+            most = math.ceil(SLACK * least * max(1.0, found.case.samples_per_step / cell.samples_per_step))
+            plan = SearchPlan(
+                seeds=seeds, rates=rates, fixed=fixed, targets=search.targets, most_steps=most, most_s=self.aim.max_s
+            )
+        return Job(search=plan, **about)
+
+    def _rates(self, cell: Cell, search: Search, times: Sequence[float] | None) -> tuple[tuple[float, ...], bool]:
+        """Return the rates to begin with, and whether to try no other."""
+        assert self.reference is not None
+        anchor = self.reference.case.samples_per_step
+        lr = best_rate(search) or search.rates[0]
+        policy = cell.option("lr_policy")
+        factor = cell.samples_per_step / anchor
+        scaled = {"fixed": 1.0, "linear": factor, "sqrt": math.sqrt(factor)}
+        if policy != "tuned":
+            return (lr * scaled[policy],), True
+        points = [(r.case.samples_per_step, steps) for r in self.records if (steps := _typical(r)) is not None]
+        smallest, largest = min(points), max(points)
+        critical = critical_between(smallest, largest) if smallest[0] < largest[0] else 0.0
+        guess = rule(cell.samples_per_step, (anchor, lr), critical)
+        return tuple(guess * by for by in (times or [2 ** (power / 4) for power in (-2, -1, 0, 1, 2)])), False
+
+
+def run(
+    begun: session.Session,
+    cells: Iterable[Cell],
+    aim: Aim,
+    done: dict[tuple[str, ...], Record],
+    on_record: session.OnRecord,
+) -> list[Record]:
+    """Search every chain of these cells; records in `done` with enough seeds stand in for searching again."""
+    records = []
+    for chain in chains(cells):
+        chase = Chase(chain, aim, begun.key)
+        for jobs in chase.stages():
+            kept = {job.case: done[begun.key(job)] for job in jobs if _covers(done.get(begun.key(job)), aim.seeds)}
+            chase.records += kept.values()
+            left = [job for job in jobs if job.case not in kept]
+            chase.records += session.execute_together(begun, left, on_record, aim.at_once)
+        records += chase.records
+    return records
+
+
+def _covers(record: Record | None, seeds: int) -> bool:
+    search = None if record is None else record.measurement.search
+    return search is not None and len(search.seeds) >= seeds
+
+
+def _steps(search: Search, target: float) -> float | None:
+    lr = best_rate(search, target)
+    return None if lr is None else typical_steps(steps_to(search, lr, target))
+
+
+def _typical(record: Record) -> float | None:
+    search = record.measurement.search
+    return None if search is None or not search.targets else _steps(search, search.target)
+
+
+def races(cells: Iterable[Cell], searches: dict[Cell, Record], aim: Aim) -> list[Job]:
+    """Return the races of these cells, each with the tuned rate and every seed, one seed of all cells after the other.
+
+    Args:
+        cells: what to race, as it is timed.
+        searches: the target record of each; a cell without a rate that reaches its target is left out.
+        aim: as of the searches.
+    """
+    jobs = []
+    for number, cell in itertools.product(range(aim.seeds), cells):
+        search = searches[cell].measurement.search
+        lr = None if search is None else best_rate(search)
+        if search is None or lr is None:
+            continue
+        known = [steps for run in search.at(lr) if (steps := crossing(run.step, run.train_loss, search.target)) is not None]
+        budget = Budget(target_loss=search.target, max_steps=math.ceil(RACE_SLACK * max(known)) + 1, max_bytes=aim.max_bytes)
+        jobs.append(
+            Job(
+                kind="race",
+                case=msgspec.structs.replace(cell, seed=cell.seed + number),
+                repeat=0,
+                budget=budget,
+                place=aim.place,
+                race=Race(lr=lr, look_from=max(1, int(LOOK_FROM * min(known)))),
+            )
+        )
+    return jobs
