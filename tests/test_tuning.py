@@ -1,6 +1,7 @@
 """Searches for a learning rate: found wherever the grid begins, dense where it matters, and what ends without one."""
 
 import dataclasses
+import functools
 import itertools
 import math
 import time
@@ -33,6 +34,12 @@ def measure(problem=LINEAR, batch_size=8, n=200, case=(), **fields):
     return tuning.measure(job, problem, lambda phase: None)
 
 
+@functools.cache
+def tuned():
+    """Return the fields of a search from the problem's own learning rate on."""
+    return measure()
+
+
 def steps(search, target=None):
     """Return the typical steps at the best rate."""
     level = search.target if target is None else target
@@ -40,23 +47,20 @@ def steps(search, target=None):
 
 
 def test_the_best_rate_is_inside_the_grid_wherever_the_grid_began():
-    tuned = measure()
-    assert (tuned["status"], tuned["message"], tuned["search"].vectorised) == ("ok", None, True)
-    assert tuned["lr"] == best_rate(tuned["search"])
-    for rates in [(0.01, 0.0141), (0.02,), (8.0, 11.3), (60.0,)]:
+    fields = tuned()
+    assert (fields["status"], fields["message"], fields["search"].vectorised) == ("ok", None, True)
+    assert fields["lr"] == best_rate(fields["search"])
+    for rates in [(0.02,), (8.0, 11.3)]:
         found = measure(rates=rates)["search"]
         assert edge(found, best_rate(found)) is None
-        assert steps(found) == pytest.approx(steps(tuned["search"]), rel=0.1)  # another grid: other rates, nearly as good
+        assert steps(found) == pytest.approx(steps(fields["search"]), rel=0.1)  # another grid: other rates, nearly as good
 
 
 def test_the_best_rate_has_neighbours_a_fourth_root_of_two_away():
-    found = measure()["search"]
+    found = tuned()["search"]
     best = best_rate(found)
-    assert {round(lr / best, 4) for lr in found.rates if 0.8 < lr / best < 1.25} == {
-        round(2**-0.25, 4),
-        1.0,
-        round(2**0.25, 4),
-    }
+    near = [lr / best for lr in found.rates if 0.8 < lr / best < 1.25]
+    assert near == pytest.approx([2**-0.25, 1.0, 2**0.25])
     assert all(a < b for a, b in itertools.pairwise(found.rates))
     assert all(b / a > 1.1 for a, b in itertools.pairwise(found.rates))  # none is tried twice
 
@@ -68,40 +72,37 @@ def test_fixed_rates_are_the_only_ones_tried_and_every_rate_has_every_seed():
         assert [(run.lr, run.seed) for run in found.runs] == list(itertools.product((0.05, 0.4), range(5)))
 
 
-@pytest.mark.parametrize(
-    ("name", "batch_size", "targets"), [("linear", 8, FALLING), ("digits-softmax", 16, (0.6, 0.4, 0.3))]
-)
-def test_runs_without_hope_are_stopped_and_never_those_of_the_best_rate(monkeypatch, name, batch_size, targets):
+SEARCHES = [
+    ("linear", {"rates": (0.1, 0.2, 0.4, 0.5, 0.8, 1.6)}),
+    ("digits-softmax", {"n": 1000, "batch_size": 16, "targets": (0.3, 0.2, 0.15), "rates": (0.5, 1.0, 2.0, 2.8, 3.4, 4.0)}),
+]
+
+
+@pytest.mark.parametrize(("name", "fields"), SEARCHES, ids=["linear", "digits"])
+def test_runs_without_hope_are_stopped_and_never_those_of_the_best_rate(monkeypatch, name, fields):
     problem = resolve(name)[0]
-    found = measure(problem, batch_size, targets=targets)["search"]
+    found = measure(problem, fixed=True, **fields)["search"]
     stopped = [run for run in found.runs if run.ended == "slower"]
     assert stopped
     for run in stopped:  # another rate was there, with the same seed, in two thirds of the steps or fewer
-        missed = [level for level in targets if crossing(run.step, run.train_loss, level) is None]
-        others = [
-            (crossing(other.step, other.train_loss, level) or math.inf)
-            for level in missed
-            for other in found.runs
-            if other.seed == run.seed
-        ]
-        assert run.step[-1] > tuning.HOPELESS * min(others)
+        missed = [level for level in found.targets if crossing(run.step, run.train_loss, level) is None]
+        rivals = [other for other in found.runs if other.seed == run.seed]
+        there = [crossing(other.step, other.train_loss, level) for level in missed for other in rivals]
+        assert run.step[-1] > tuning.HOPELESS * min(steps for steps in there if steps is not None)
     monkeypatch.setattr(tuning, "HOPELESS", 1e9)
-    patient = measure(problem, batch_size, targets=targets)["search"]
+    patient = measure(problem, fixed=True, **fields)["search"]
     assert not [run for run in patient.runs if run.ended == "slower"]
     assert best_rate(found) == best_rate(patient)
-    for target in targets:
+    for target in found.targets:
         assert steps(found, target) == steps(patient, target)
 
 
-@pytest.mark.parametrize(
-    ("name", "batch_size", "targets"),
-    [("linear", 8, FALLING), ("digits-softmax", 16, (0.25, 0.15, 0.13)), ("digits-softmax", 128, (0.25, 0.15, 0.13))],
-)
-def test_runs_are_looked_at_closely_where_they_cross(monkeypatch, name, batch_size, targets):
+@pytest.mark.parametrize(("name", "fields"), SEARCHES, ids=["linear", "digits"])
+def test_runs_are_looked_at_closely_where_they_cross(monkeypatch, name, fields):
     problem = resolve(name)[0]
-    found = measure(problem, batch_size, n=1000 if name != "linear" else 200, targets=targets)["search"]
+    found = measure(problem, fixed=True, **fields)["search"]
     crossings = wide = looks = 0
-    for run, target in itertools.product(found.runs, targets):
+    for run, target in itertools.product(found.runs, found.targets):
         looks += len(run.step)
         at = next((place for place, loss in enumerate(run.train_loss) if loss is not None and loss <= target), None)
         if at:
@@ -110,10 +111,10 @@ def test_runs_are_looked_at_closely_where_they_cross(monkeypatch, name, batch_si
     assert crossings > 20
     assert wide <= 0.1 * crossings
     monkeypatch.setattr(tuning, "SPARSE", 1)  # looked at closely all along
-    close = measure(problem, batch_size, n=1000 if name != "linear" else 200, targets=targets)["search"]
-    assert sum(len(run.step) * len(targets) for run in close.runs) > looks
+    close = measure(problem, fixed=True, **fields)["search"]
+    assert sum(len(run.step) * len(found.targets) for run in close.runs) > looks
     assert best_rate(close) == best_rate(found)
-    for target in targets:
+    for target in found.targets:
         assert steps(found, target) == pytest.approx(steps(close, target), rel=0.02, abs=1)
 
 
@@ -121,7 +122,7 @@ def test_evaluations_are_each_step_at_first_and_then_two_percent_apart():
     at = [tuning.evaluation(number) for number in range(400)]
     assert at[:51] == list(range(51))
     assert all(b == a + 1 or b / a <= 1.02 for a, b in itertools.pairwise(at[1:]))
-    assert at[-1] > 30_000
+    assert at[-1] > 20_000
 
 
 def test_losses_in_a_search_are_those_of_the_training_loop():
@@ -143,10 +144,10 @@ def test_held_out_losses_are_told_at_the_same_steps():
 
 @pytest.mark.parametrize("targets", [(), (0.1,)], ids=["found", "given"])
 @pytest.mark.parametrize(
-    ("name", "batch_size", "seeds"), [("linear", 8, range(5)), ("digits-softmax", 32, range(3)), ("linear", 8, range(1))]
+    ("name", "batch_size", "seeds"), [("linear", 8, range(5)), ("digits-softmax", 16, range(3)), ("linear", 8, range(1))]
 )
 def test_the_reference_run_has_three_falling_targets_that_four_of_five_seeds_reach(name, batch_size, seeds, targets):
-    targets = targets and (0.1,) if name == "linear" else targets and (0.4,)
+    targets = targets and (0.1,) if name == "linear" else targets and (0.25,)
     found = measure(resolve(name)[0], batch_size, targets=targets, seeds=tuple(seeds), reference_steps=100)["search"]
     easy, main, hard = found.targets
     assert easy > main > hard
@@ -163,14 +164,16 @@ def test_the_reference_run_has_three_falling_targets_that_four_of_five_seeds_rea
 
 
 def test_the_target_is_what_a_tuned_rate_reaches_wherever_the_grid_began():
-    tuned = measure(targets=(), reference_steps=100)["search"].target
-    for rates in [(0.01, 0.0141), (8.0, 11.3)]:
-        assert measure(targets=(), reference_steps=100, rates=rates)["search"].target == pytest.approx(tuned, rel=0.25)
+    fields = {"targets": (), "reference_steps": 60, "seeds": (0, 1, 2)}
+    expected = measure(**fields)["search"].target
+    for rates in [(0.02, 0.028), (8.0, 11.3)]:
+        assert measure(**fields, rates=rates)["search"].target == pytest.approx(expected, rel=0.25)
 
 
-@pytest.mark.parametrize(
-    ("seeds", "words"), [(5, "by 4 of 5 seeds at one learning rate "), (3, "by 3 of 3 seeds at one learning rate "), (1, "")]
-)
+AT_ONE = "seeds at one learning rate "
+
+
+@pytest.mark.parametrize(("seeds", "words"), [(5, f"by 4 of 5 {AT_ONE}"), (3, f"by 3 of 3 {AT_ONE}"), (1, "")])
 def test_a_target_below_what_can_be_reached_says_so_with_the_lowest_loss_seen(seeds, words):
     for targets in [(0.009,), (0.1, 0.009, 0.008)]:  # least squares leaves 0.01
         fields = measure(targets=targets, seeds=tuple(range(seeds)), most_steps=300, noise=True)
@@ -203,7 +206,7 @@ def test_rows_with_nan_are_an_error_at_once(targets):
 
 @pytest.mark.parametrize("targets", [(), (0.1,), FALLING])
 def test_where_every_rate_diverges_the_search_goes_down_and_says_which_were_tried(targets):
-    fields = measure(targets=targets, reference_steps=50, rates=(1e6, 2e6))
+    fields = measure(targets=targets, reference_steps=50, rates=(1e6, 2e6), seeds=(0, 1))
     assert (fields["status"], fields["lr"]) == ("diverged", None)
     rates = fields["search"].rates
     assert rates[0] == pytest.approx(1e6 / 2 ** (tuning.MOST_EXTENSIONS / 2))
@@ -213,7 +216,7 @@ def test_where_every_rate_diverges_the_search_goes_down_and_says_which_were_trie
 
 @pytest.mark.parametrize("targets", [(), (0.1,), FALLING])
 def test_where_the_first_rates_diverge_a_search_comes_down_to_those_that_do_not(targets):
-    fields = measure(targets=targets, reference_steps=100, rates=(40.0, 56.0))
+    fields = measure(targets=targets, reference_steps=100, rates=(40.0, 56.0), seeds=(0, 1))
     assert fields["status"] == "ok"
     assert edge(fields["search"], fields["lr"]) is None
 
@@ -245,8 +248,7 @@ def test_a_search_ends_with_its_seconds_and_keeps_what_it_saw(monkeypatch, vecto
 
 
 def test_a_search_is_the_same_every_time():
-    first, second = (measure(seeds=(0, 1))["search"] for _ in range(2))
-    assert first == second
+    assert measure()["search"] == tuned()["search"]
 
 
 def test_one_seed_takes_the_same_steps_alone_as_among_others():
