@@ -17,7 +17,9 @@ from mbbench.record import Kind
 
 KINDS: tuple[Kind, ...] = ("time", "convergence", "memory", "target", "race")
 USUAL: tuple[Kind, ...] = ("time", "convergence", "memory")
-"""Passes that a run makes where none are named; the others follow from a search for the best batch size."""
+"""Passes that a run makes where none are named."""
+ASKED: tuple[Kind, ...] = (*USUAL, "target")
+"""Passes that may be asked for; a race follows from time and target."""
 MEMORY_UPDATES = 5
 """Most updates of a memory pass (`memory.short_epochs`)."""
 
@@ -113,6 +115,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         error: why the problem cannot be used; the fields of the problem are then empty.
         default_samples: training rows where none are asked for.
         most_samples: rows there are; None: any number.
+        target_loss: the problem's own, None where it has none.
         source: hash of the file that defines the problem.
         unavailable: why each device that was asked about cannot be used, None where it can.
         free_bytes: memory that can still be taken, for each device that can be used; None where it does not tell.
@@ -122,6 +125,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     default_samples: int = 0
     most_samples: int | None = None
+    target_loss: float | None = None
     source: str = ""
     unavailable: dict[str, str | None] = {}
     free_bytes: dict[str, int | None] = {}
@@ -171,7 +175,7 @@ def make_jobs(
             "convergence": msgspec.structs.replace((curve_budget or default_curve_budget)(cell), max_bytes=max_bytes),
             "memory": Budget(max_steps=MEMORY_UPDATES, max_bytes=max_bytes),
         }
-        for kind in kinds:
+        for kind in (kind for kind in kinds if kind in USUAL):
             common: dict[str, Any] = {"kind": kind, "budget": budgets[kind], "place": place}
             if not isinstance(cell, Case) or kind == "memory":
                 jobs.append(Job(case=cell, repeat=0, **common))
