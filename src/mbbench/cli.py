@@ -17,7 +17,7 @@ import typer
 from mbbench import __version__, api, case, planner
 from mbbench.axes import read_seconds
 from mbbench.record import FAULTS, Record
-from mbbench.terminal import close, micro_batches, numbers, screen, split, watched
+from mbbench.terminal import close, micro_batches, numbers, planned, screen, split, watched
 
 app = typer.Typer(
     name="mbbench",
@@ -113,9 +113,7 @@ def run(
     if plan.kept:
         screen.print(f"{len(plan.kept)} of {len(plan.kept) + len(plan.jobs)} are measured already and kept (--again: anew)")
     if dry_run:
-        for job in plan.jobs:
-            typer.echo(f"{job.kind:12s} {job.case}")
-        typer.echo(f"{len(plan.jobs)} passes over {len(plan.cells)} cells, about {plan.expected_s:.0f} s at most")
+        typer.echo("\n".join(planned(plan, within)))
         return
     if within is None:
         close(watched(plan), results)

@@ -259,7 +259,7 @@ def step_seconds(record: Record) -> float | None:
 def contenders(records: Iterable[Record], aim: Aim) -> list[Job]:
     """Return the races of the batch sizes of the least steps times seconds a step, some of each loader and device."""
     several = list(records)
-    searches = {_searched(r.case): r for r in several if typical(r) is not None}
+    searches = {searched(r.case): r for r in several if typical(r) is not None}
     step_s: dict[Cell, list[float]] = {}
     for record in several:
         read = step_seconds(record) if record.kind == "time" and record.case.micro_batch is None else None
@@ -267,18 +267,18 @@ def contenders(records: Iterable[Record], aim: Aim) -> list[Job]:
             step_s.setdefault(record.case, []).append(read)
     found: dict[Cell, list[tuple[float, int, Cell]]] = {}
     for cell, seconds in step_s.items():
-        search = searches.get(_searched(cell))
+        search = searches.get(searched(cell))
         steps = None if search is None else typical(search)
         if steps is not None:
             size = cell.samples_per_step
             alike = msgspec.structs.replace(cell, batch_size=None)
             found.setdefault(alike, []).append((steps * statistics.geometric_mean(seconds), size, cell))
     chosen = [cell for group in found.values() for *_, cell in sorted(group, key=lambda each: each[:2])[:CONTENDERS]]
-    return races(chosen, {cell: searches[_searched(cell)] for cell in chosen}, aim)
+    return races(chosen, {cell: searches[searched(cell)] for cell in chosen}, aim)
 
 
-def _searched(cell: Cell) -> Cell:
-    """Return what the search of a cell has in common with it."""
+def searched(cell: Cell) -> Cell:
+    """Return what the search of a cell has in common with it: neither loader, device, threads nor micro-batch matter."""
     return msgspec.structs.replace(cell, micro_batch=None, threads=1, loader="slice", device="cpu")
 
 

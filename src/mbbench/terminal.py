@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mbbench import api, case
+from mbbench import api, case, targets
+from mbbench.measuring.jobs import expected_s
 from mbbench.measuring.session import size_id
 from mbbench.record import FAULTS, Record
 
@@ -48,6 +49,27 @@ def watched(plan: api.Plan, work: Callable[[api.OnProgress], list[Record]] | Non
             screen.print(f"mbbench: stopped by hand: {said}; the same command goes on from there", soft_wrap=True)
             raise typer.Exit(130) from None
     return records
+
+
+def planned(plan: api.Plan, within: float | None) -> list[str]:
+    """Return what would be measured: each pass, about how long it takes at most, and what memory training it would take."""
+    rows = [(job.kind, job.case, f"{expected_s(job):.1f} s") for job in plan.jobs]
+    searched = [cell for chain in targets.chains(plan.searched) for cell in chain]
+    rows += [("target", cell, f"{plan.aim.max_s:.0f} s") for cell in searched if plan.aim]
+    # Of a search: what one of its runs takes, as it was predicted for the cell it searches for.
+    known = {(cell.n_samples, cell.batch_size): plan.session.predicted.get(size_id(cell)) for cell in plan.cells}
+    taken = [plan.session.predicted.get(size_id(cell), known.get((cell.n_samples, cell.batch_size))) for _, cell, _ in rows]
+    if not rows:
+        return ["everything is measured already (--again: anew)"]
+    widest = max(len(str(cell)) for _, cell, _ in rows)
+    lines = [f"{'pass':12s}{'cell':{widest}s} {'at most':>8s} {'memory':>9s}"]
+    for (kind, cell, seconds), bytes_ in zip(rows, taken, strict=True):
+        memory = "" if bytes_ is None else f"{bytes_ / 2**20:,.1f} MiB"
+        lines.append(f"{kind:12s}{cell!s:{widest}s} {seconds:>8s} {memory:>9s}".rstrip())
+    count = f"{len(plan.jobs)} passes and {len(searched)} searches" if searched else f"{len(plan.jobs)} passes"
+    if within is None:
+        return [*lines, f"{count} over {len(plan.cells)} cells, about {plan.expected_s:.0f} s at most"]
+    return [*lines, f"{count}; within {within:g} s: each cell once, then what is promising, the rest is dropped and said so"]
 
 
 def close(records: list[Record], results: Path) -> None:

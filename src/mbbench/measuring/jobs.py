@@ -29,6 +29,9 @@ SERVER_S = 5.0
 MEMORY_S = 0.5
 """What a memory pass of a small cell takes: a few updates, and again under a profiler."""
 
+SEARCH_S = 10.0
+"""What the search of a small cell takes, of 5 rates and 5 seeds (digits-mlp on two cores beside another one: 3 to 13 s)."""
+
 PROCESS_S = 0.1
 """What a cell costs beside measuring and warming up: a forked process and its data."""
 
@@ -220,6 +223,8 @@ def expected_s(job: Job) -> float:
     if not isinstance(job.case, Case):
         return 0.0
     seconds = job.budget.max_seconds or 0.0
+    if job.kind in ("target", "race"):
+        seconds = min(seconds, SEARCH_S)
     warm_up_s = min(seconds, 0.3) if job.kind == "time" else 0.0
     return start_s(job) + seconds + warm_up_s
 
