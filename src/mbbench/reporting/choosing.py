@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from mbbench.record import Record
 from mbbench.reporting import pooling
-from mbbench.reporting.cautions import Warning, cautions
+from mbbench.reporting.cautions import cautions
 from mbbench.reporting.joining import Group, Tried, at_target, groups
 from mbbench.reporting.recommendation import Recommendation, recommend
 from mbbench.reporting.selection import latest
 from mbbench.reporting.tried import TriedSize
+from mbbench.reporting.warning import Warning
 
 __all__ = ["Choice", "Tried", "Warning", "choices"]
 

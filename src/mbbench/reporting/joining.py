@@ -87,7 +87,7 @@ class Group:
 
 
 def groups(records: Iterable[Record]) -> list[tuple[Group, ...]]:
-    """Return what was searched: a tuple for each problem, n, device, loader ...; in it a group for each policy, tuned first."""
+    """Return what was searched, a tuple for each problem, n, device, loader ...: a group for each policy, tuned first."""
     kept = sorted((r for r in records if r.case.micro_batch is None), key=_newness)
     searched = _by((r for r in kept if r.kind == "target"), lambda cell: str(searched_as(cell)))
     clocked = _by((r for r in kept if r.kind in ("time", "race", "memory")), lambda cell: str(group_cell(cell)))
