@@ -144,15 +144,15 @@ def pools(records: Iterable[Record]) -> list[Pool]:
     for record in records:
         found.setdefault(str(unseeded(record.case)), []).append(record)
     made = [_pool(of_one_cell) for of_one_cell in found.values()]
-    return sorted(made, key=lambda pool: (_common(pool.cell), pool.cell.loader != "slice", _place(pool.cell)))
+    return sorted(made, key=lambda pool: (common(pool.cell), pool.cell.loader != "slice", _place(pool.cell)))
 
 
 def settings(records: Iterable[Record]) -> list[Setting]:
     """Return the records as settings, in the order of `pools`."""
     found: dict[tuple[object, ...], list[Pool]] = {}
     for pool in pools(records):
-        found.setdefault(_common(pool.cell), []).append(pool)
-    return [Setting(_title(several[0].cell), tuple(several)) for several in found.values()]
+        found.setdefault(common(pool.cell), []).append(pool)
+    return [Setting(title(several[0].cell), tuple(several)) for several in found.values()]
 
 
 def unseeded(cell: Cell) -> Cell:
@@ -172,13 +172,14 @@ def _place(cell: Cell) -> tuple[str, int, bool, int]:
     return cell.loader, cell.samples_per_step, cell.batch_size is None, cell.micro_batch or 0
 
 
-def _common(cell: Cell) -> tuple[object, ...]:
+def common(cell: Cell) -> tuple[object, ...]:
     """Return what two cells of one setting have in common, sortable: no learning rate becomes 0, below every real one."""
     about = (cell.problem, cell.n_samples, cell.device, cell.threads, cell.optimizer, cell.lr or 0.0, cell.dtype)
     return (*about, not cell.shuffle, cell.options)
 
 
-def _title(cell: Cell) -> str:
+def title(cell: Cell) -> str:
+    """Return what the cells of a setting have in common, in words: "linear, n = 8,192, CPU, 1 thread"."""
     parts = [cell.problem, f"n = {cell.n_samples:,}", cell.device.upper()]
     if cell.device == "cpu":
         parts.append(readable.plural(cell.threads, "thread"))

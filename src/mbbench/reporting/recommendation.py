@@ -79,6 +79,7 @@ def recommend(
     full_batch: TriedSize | None = None,
     memory_batch_size: int | None = None,
     seed: int = 0,
+    intervals: bool = True,
 ) -> Recommendation:
     """Choose a batch size from what was measured at several.
 
@@ -88,6 +89,7 @@ def recommend(
         full_batch: the full batch, where its rows reach the model in another way than those of smaller batches.
         memory_batch_size: the largest batch that fits, where it was looked for.
         seed: of the resampling.
+        intervals: resample for the curves' intervals, which changes nothing else and takes most of the time.
 
     Raises:
         ValueError: no sizes, one twice, or one larger than the data set.
@@ -101,7 +103,7 @@ def recommend(
     if len(usable) < FEWEST_SIZES:
         flags.add(Misfit.FEW_SIZES)
     else:
-        resampled = resample(usable, seed)
+        resampled = resample(usable, seed) if intervals else None
         curves = fit_curves(usable, n_samples, most, resampled)
         flags |= curves.misfits
     measured = measured_times(every)
