@@ -1,7 +1,7 @@
 """Is the recommended batch size as fast to the target, really trained, as the best of all of them?
 
 Not a test: `python bench/bench_recommendation.py` searches and times every power of two and full batch, takes the
-recommendation from those records alone, then really trains every batch size to the target, interleaved, and prints the ratio.
+recommendation from those records alone, then really trains every size to the target, interleaved, and prints the ratio.
 Takes about 5 minutes a problem; run nothing beside it. Promised: at most 1.10.
 """
 
