@@ -37,7 +37,7 @@ def headline(choice: Choice) -> str:
     if found is None or target is None or found.batch_size is None or found.seconds is None:
         return _nothing(choice)
     took, name = f"{seconds_in_words(found.seconds)} of training", choice.named(found.batch_size)
-    where = f"With {choice.loader}, "
+    where = f"With {choice.loader}, " if choice.policy == "tuned" else f"Not tuned, not a ranking: with {choice.loader}, "
     if len(choice.reached) == 1:
         return f"{where}only {name} reaches loss {target:g} of what was compared: {took}."
     if tied(choice):
