@@ -260,8 +260,8 @@ def test_sizes_that_are_not_compared_are_told_why():
     knee += [s.time_record(planted.case(1, threads=2), 0.1), s.failure(planted.case(8, threads=2), "oom")]
     knee += [s.record(BEYOND, Measurement(status="not_applicable"), "target")]
     assert sentence(Code.NOT_COMPARED, knee) == (
-        "Left out, since it takes both steps and times: batch 1 (steps not searched), batch 8 (out of memory) and batch 9,999 "
-        "(larger than the data)."
+        "Left out, since it takes both steps and times: batch 1 (steps not searched), batch 8 (out of memory) and batch "
+        "9,999 (larger than the data)."
     )
 
 
