@@ -6,6 +6,7 @@ and makes it 130.
 
 import functools
 import json
+import shlex
 import sys
 import time
 import warnings
@@ -181,6 +182,23 @@ def report(
     for line in advice.lines(verdict):
         typer.echo(line)
     typer.echo(f"\nreport: {output}")
+
+
+@app.command(epilog="Example: mbbench advise results/ --json")
+def advise(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results folder or .jsonl files. Default: results/.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON, a list.")] = False,
+) -> None:
+    """Say which batch size reaches the target loss first, how sure that is, and what to be careful about."""
+    from mbbench import store
+    from mbbench.reporting import advising, choosing
+
+    records = store.load_records(results or [Path("results")])
+    chosen = choosing.choices(records)
+    if not chosen:
+        problem = shlex.quote(records[-1].case.problem)
+        raise case.UsageError(f"no steps to a target were searched for: mbbench run {problem} --time 60s")
+    typer.echo(advising.to_json(chosen) if as_json else "\n".join(advising.lines(chosen)))
 
 
 @app.command("list", epilog="Example: mbbench list --results results/")

@@ -7,8 +7,9 @@ size without one of them is shown and not chosen from.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mbbench.case import Cell
 from mbbench.record import Record
-from mbbench.reporting import pooling
+from mbbench.reporting import pooling, readable
 from mbbench.reporting.cautions import cautions
 from mbbench.reporting.joining import Group, Tried, at_target, groups
 from mbbench.reporting.recommendation import Recommendation, recommend
@@ -51,6 +52,21 @@ class Choice:
         """What was tried of the recommended batch size; None where nothing is recommended, or a size between those tried."""
         found = self.recommendation
         return None if found is None or found.batch_size is None else self.find(found.batch_size)
+
+    @property
+    def cell(self) -> Cell:
+        """One of its cells: all are alike but for the batch size."""
+        return self.sizes[0].cell
+
+    @property
+    def reached(self) -> tuple[Tried, ...]:
+        """Sizes with steps and times at which enough seeds reached the target."""
+        return tuple(size for size in self.sizes if size.compared and size.lr is not None)
+
+    def named(self, batch_size: int) -> str:
+        """Name a batch size in words; of as many samples as there are rows, the full batch if it was tried."""
+        size = self.find(batch_size)
+        return readable.batch(batch_size if size is None else size.cell.batch_size)
 
     def find(self, batch_size: int) -> Tried | None:
         """Return what was tried of a batch size; of as many samples as there are rows, the full batch if it was tried."""
@@ -98,7 +114,7 @@ def _choice(group: Group, others: list[Group]) -> Choice:
 
 
 def _fitting(group: Group) -> int | None:
-    """Return the largest batch size that was timed below the smallest that ran out of memory; None where none did."""
-    lost = min((group.cell.n_samples if size is None else size for size in group.unfit), default=None)
-    fits = [size.cell.samples_per_step for size in group.sizes if size.step_s]
-    return None if lost is None else max((size for size in fits if size < lost), default=None)
+    """Return the largest batch size that was timed, where a larger one ran out of memory; None where none did."""
+    n = group.cell.n_samples
+    most = max((size.cell.samples_per_step for size in group.sizes if size.step_s), default=None)
+    return most if most is not None and any((size or n) > most for size in group.unfit) else None

@@ -94,7 +94,7 @@ def section(number: int, short: str, setting: Setting, answer: Answer, styles: s
         frames.append(_times(setting, said, picture))
     if _drawable(setting):
         frames.append(_memory(setting, said, picture))
-    if any(record.measurement.curve for record in setting.records):
+    if any(record.measurement.curve for pool in setting.pools for record in pool.trainings):
         frames.append(_losses(setting, said, picture))
     return Section(anchor, short, answer, tuple(frames))
 
