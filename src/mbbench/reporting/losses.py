@@ -102,6 +102,24 @@ def loss_at(pool: Pool, axis: str, position: float) -> Estimate:
     return from_seeds([float(_at(x, y, np.array([position]))[0]) for x, y in curves])
 
 
+def equal(setting: Setting) -> pd.DataFrame:
+    """Return the loss of each batch size after equal epochs, equal updates and equal seconds.
+
+    Columns: axis, reached (the position on it that all comparable pools reached), batch_size (samples per step), full_batch,
+    loss, low, high (NaN below three seeds). Empty where there are no two batch sizes to compare.
+    """
+    pools, rows = comparable(setting), []
+    for axis in ("epoch", "step", "train_s"):
+        reached = horizon(pools, axis) if len(pools) > 1 else None
+        for pool in pools if reached is not None else ():
+            assert reached is not None
+            found = loss_at(pool, axis, reached)
+            where = (axis, reached, pool.cell.samples_per_step, pool.cell.batch_size is None)
+            rows.append((*where, found.value, found.low, found.high))
+    columns = ["axis", "reached", "batch_size", "full_batch", "loss", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).astype({"loss": float, "low": float, "high": float})
+
+
 def _points(record: Record, axis: str) -> tuple[np.ndarray, np.ndarray]:
     """Return positions above 0 and finite losses of a curve, up to its first loss that is not finite."""
     curve = record.measurement.curve

@@ -4,13 +4,17 @@ Easy to get wrong: what is not known is an empty field, never 0; and a column th
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
 
 from mbbench.record import Kind
 from mbbench.reporting import losses, readable
 from mbbench.reporting.analysis import pool_table
 from mbbench.reporting.peaks import Peak, limit, peak, unfit
 from mbbench.reporting.pooling import Pool, Setting
+from mbbench.reporting.target_words import STATUSES
 
 Table = tuple[list[str], list[list[str]]]
 """Heads and rows, as text."""
@@ -79,6 +83,53 @@ def loss_table(setting: Setting) -> Table:
         row["after epochs"] = _known(ends.final_epoch, "{:,.4g}".format)
         rows.append(row | {"seeds": str(ends.seeds), "status": _status(pool, "convergence")})
     return _table(rows, (*heads, "final loss (median)", "held-out", "after epochs", "seeds", "status"))
+
+
+def target_table(sizes: pd.DataFrame) -> Table:
+    """Return what each size took to the target, from `target_table.sizes`."""
+    rows = []
+    for size in sizes.to_dict("records"):
+        row = _sized(size) | _counted(size) | {"lr": _known(size["lr"], "{:.3g}".format)}
+        row["seconds a step"] = _known(size["step_s"], readable.seconds)
+        row["time to target"] = _known(size["seconds"], readable.seconds)
+        row["95 % interval"] = _range(size["seconds_low"], size["seconds_high"], readable.seconds)
+        row["times the least"] = _known(size["multiple"], readable.multiple)
+        row["raced (median)"] = _known(size["race_s"], readable.seconds)
+        row["races"] = _range(size["race_low"], size["race_high"], readable.seconds)
+        row["races reached"] = f"{size['races_reached']} of {size['races']}" if size["races"] else ""
+        marks = (STATUSES.get(size["status"], size["status"]), "recommended" if size["recommended"] else "")
+        also = "as good" if size["as_good"] and not size["recommended"] else ""
+        rows.append(row | {"status": ", ".join(filter(None, (*marks, also)))})
+    heads = ("lr", "steps", "of the seeds", "seeds reached", "seconds a step", "time to target", "95 % interval")
+    return _table(rows, (*heads, "times the least", "raced (median)", "races", "races reached", "status"))
+
+
+def step_table(steps: pd.DataFrame) -> Table:
+    """Return the steps and samples that each size took to the target, from `step_table.steps`."""
+    rows = []
+    for size in steps.to_dict("records"):
+        row = _sized(size) | {"loader": size["series"], "steps": _known(size["steps"], readable.count)}
+        row["of the seeds"] = _range(size["steps_low"], size["steps_high"], readable.count)
+        row["samples"] = _known(size["samples"], readable.count)
+        rows.append(row | {"status": STATUSES.get(size["status"], size["status"])})
+    return _table(rows, ("steps", "of the seeds", "samples", "status"))
+
+
+def _sized(size: Mapping[Hashable, Any]) -> dict[str, str]:
+    batch = f"full ({size['batch_size']:,})" if size["full_batch"] else f"{size['batch_size']:,}"
+    return {"batch size": batch, "loader": str(size["loader"])}
+
+
+def _counted(size: Mapping[Hashable, Any]) -> dict[str, str]:
+    return {
+        "steps": _known(size["steps"], readable.count),
+        "of the seeds": _range(size["steps_low"], size["steps_high"], readable.count),
+        "seeds reached": f"{size['reached']} of {size['seeds']}" if size["seeds"] else "",
+    }
+
+
+def _range(low: float, high: float, form: Callable[[float], str]) -> str:
+    return "" if math.isnan(low) or math.isnan(high) else f"{form(low)} to {form(high)}"
 
 
 def _cell(pool: Pool) -> dict[str, str]:
