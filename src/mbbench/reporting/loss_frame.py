@@ -52,18 +52,18 @@ def tuned(setting: Setting, choices: Sequence[Choice], others: bool, picture: Dr
     """
     said = {finding.label: finding.text for finding in convergence.findings(setting)}
     wanted = [found.batch_size for choice in choices if (found := choice.recommendation) and found.batch_size]
-    some = tuned_curves.drawn(setting, wanted)
-    one = tuned_curves.of_one_loader(some)
-    shown = {axis: some if axis == "train_s" else one for axis in losses.AXES}
-    tried, left = (len({(p.cell.samples_per_step, p.cell.batch_size) for p in each.pools}) for each in (setting, some))
-    parts = "" if tried == left else f" Drawn are {left} of {tried} batch sizes; the table has all."
+    one = tuned_curves.of_one_loader(setting)
+    shown = {axis: tuned_curves.drawn(setting if axis == "train_s" else one, wanted) for axis in losses.AXES}
+    few = {pool.cell.batch_size for axis in losses.AXES for pool in shown[axis].pools} < {
+        pool.cell.batch_size for pool in setting.pools
+    }
     not_drawn = " Curves at given learning rates were recorded too and are not drawn." if others else ""
     method = (
-        f"{_means(setting.pools)} {_rates(setting, choices)} Seconds are reckoned: updates times the seconds of one with "
-        f"the loader, epoch starts included.{parts}{not_drawn}"
+        f"{_means(setting.pools)} {_rates(setting, choices)} A curve ends where the first of its seeds was stopped. Seconds "
+        "are reckoned: updates times the seconds of one with the loader, epoch starts included."
+        f"{' Some batch sizes are drawn; the table has all.' if few else ''}{not_drawn}"
     )
-    table = tuned_curves.of_one_loader(setting)
-    return _frame(shown, table, said, tuned_curves.without(choices), method, picture)
+    return _frame(shown, one, said, tuned_curves.without(choices), method, picture)
 
 
 def lowest(budgets: pd.DataFrame) -> str:

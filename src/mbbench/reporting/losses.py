@@ -121,7 +121,11 @@ def equal(setting: Setting) -> pd.DataFrame:
 
 
 def _points(record: Record, axis: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions above 0 and finite losses of a curve, up to its first loss that is not finite."""
+    """Return positions above 0 and finite losses of a curve, up to its first loss that is not finite.
+
+    Where the first evaluation comes after several updates (a search's do), the first update is interpolated between it and
+    the start, or an epoch of a small batch would have ended before a large one is looked at.
+    """
     curve = record.measurement.curve
     assert curve is not None  # callers ask for records with a curve
     x = np.array(getattr(curve, axis), dtype=float)
@@ -129,6 +133,10 @@ def _points(record: Record, axis: str) -> tuple[np.ndarray, np.ndarray]:
     broken = ~np.isfinite(y)
     end = int(np.argmax(broken)) if broken.any() else len(y)
     x, y = x[:end], y[:end]
+    if end > 1 and x[0] == 0 < x[1] and curve.step[1] > 1:
+        part = 1 / curve.step[1]
+        one = y[0] ** (1 - part) * y[1] ** part if (y > 0).all() else y[0] + part * (y[1] - y[0])
+        x, y = np.insert(x, 1, part * x[1]), np.insert(y, 1, one)
     return x[x > 0], y[x > 0]
 
 

@@ -4,6 +4,7 @@ Easy to get wrong: a fit that the steps do not follow is drawn as doubtful; and 
 time, so both figures say nothing on that.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +21,8 @@ from mbbench.reporting.charts import EDGED, Look
 from mbbench.reporting.stats import Estimate
 from mbbench.reporting.target_charts import RING, SMALL, dots, looks_of, points, unreached
 
-OFFSETS = ((1, 0), (0, 9), (-1, 0), (0, -9), (1, 8), (-1, -8), (1, -8), (-1, 8), (0, 15), (0, -15))
-"""Places for a label beside its point: in widths of the label, in points; the first of those that meet the fewest others."""
+OFFSETS = ((1, 0), (0, 1), (-1, 0), (0, -1), (0.8, 0.8), (-0.8, -0.8), (0.8, -0.8), (-0.8, 0.8), (0, 1.8), (0, -1.8))
+"""Places for a label around its point; the first of those where it meets the least is taken."""
 
 
 def steps_to_target(
@@ -95,7 +96,7 @@ def pareto(steps: pd.DataFrame, picks: pd.DataFrame, target: str) -> Figure:
     scale(axes, "y", reached["steps"])
     axes.margins(0.09)
     for _, rows in reached.groupby("series", sort=False):
-        _label(axes, rows)
+        _label(axes, rows, set(picks["batch_size"]))
     axes.set(xlabel=f"samples to {target}", ylabel=f"updates to {target}")
     legend(figure, handles)
     return figure
@@ -143,22 +144,25 @@ def _proportional(axes: Axes, steps: pd.DataFrame) -> list[Line2D]:
     return [Line2D([], [], label="1 / B", **look)]
 
 
-def _label(axes: Axes, rows: pd.DataFrame) -> None:
-    """Write the batch size beside each point, where it meets the fewest other points and labels."""
-    figure_points = 72 * np.array(SIZE_IN) * 0.8  # about what the axes have of it
+def _label(axes: Axes, rows: pd.DataFrame, ringed: set[int]) -> None:
+    """Write the batch size beside each point, where it meets the least of points, of the line through them and of labels."""
+    extent = 72 * np.array(SIZE_IN) * 0.8  # in points: about what the axes have of the figure
     to_axes = axes.transData + axes.transAxes.inverted()
-    points = to_axes.transform(rows[["samples", "steps"]].to_numpy(dtype=float)) * figure_points
-    taken = [tuple(point) for point in points]
+    points = to_axes.transform(rows[["samples", "steps"]].to_numpy(dtype=float)) * extent
+    steps = np.linspace(0, 1, 9)[:, None]
+    taken = [tuple(point) for start, end in itertools.pairwise(points) for point in start + steps * (end - start)]
     for place, row in zip(points, rows.to_dict("records"), strict=True):
         text = "full" if row["full_batch"] else f"{row['batch_size']:,}"
-        half = 2.2 * len(text)
-
-        def crowd(offset: tuple[float, float], place: Any = place, half: float = half) -> int:
-            x, y = place[0] + offset[0] * (half + 6), place[1] + offset[1]
-            return int(sum(abs(x - other[0]) < half + 6 and abs(y - other[1]) < 8 for other in taken))
-
-        offset = min(OFFSETS, key=crowd)
-        at = (offset[0] * (half + 6), offset[1])
-        taken.append((place[0] + at[0], place[1] + at[1]))
+        half, gap = 2.4 * len(text), 7.0 if row["batch_size"] in ringed else 2.0
+        offsets = [(x * (half + gap + 3), y * (gap + 7)) for x, y in OFFSETS]
+        at = offsets[int(np.argmin([_crowd(place + offset, half, taken, extent) for offset in offsets]))]
+        x, y = place + at
+        taken += [(x + part * half, y) for part in (-1, 0, 1)]
         style: dict[str, Any] = {"fontsize": 8, "ha": "center", "va": "center", "textcoords": "offset points"}
         axes.annotate(text, (row["samples"], row["steps"]), xytext=at, zorder=7, **style)
+
+
+def _crowd(at: Any, half: float, taken: Any, extent: Any) -> float:
+    """Return how much a label of that half width would meet there; over the edge is worst."""
+    met = sum(abs(at[0] - x) < half + 2 and abs(at[1] - y) < 6 for x, y in taken)
+    return float(met + 9 * (not (half < at[0] < extent[0] - half and 4 < at[1] < extent[1] - 4)))

@@ -25,7 +25,9 @@ UNSEEN = ("reached", "at_start", "not_searched", "not_timed")
 """Statuses that are no failure."""
 WORDS = {**readable.TROUBLES, "not_reached": "not reached", "diverged": "diverged"}
 APART = 0.2
-"""Octaves from what was reckoned to what was raced: half the width of a marker and more."""
+"""Octaves from a size's typical value to its seeds, on the left, and to its races, on the right: a marker's width."""
+ROW = 0.06
+"""Height of a row of markers or labels, as a part of the axes'."""
 DOT: dict[str, Any] = {"marker": ".", "linestyle": "", "markersize": 4.5, "alpha": 0.5, "markeredgewidth": 0}
 OPEN: dict[str, Any] = {"markersize": 3.8, "markerfacecolor": palette.PAPER, "markeredgewidth": 0.8}
 WIDE: dict[str, Any] = {"markeredgewidth": 1.8}
@@ -75,8 +77,8 @@ def time_to_target(
         _races(axes, races[races["loader"] == loader], found, look)
         if len(found):
             handles.append(Line2D([], [], label=loader, color=look.color, linestyle=dash, marker=look.marker, **EDGED))
-    _rings(axes, picks, looks)
     scale(axes, "y", pd.concat([sizes["seconds"], seeds["seconds"], races["seconds"]]), EngFormatter(unit="s", sep=" "))
+    _rings(axes, picks, looks)
     handles += _extras(seeds, races, bands, picks)
     handles += unreached(axes, sizes, looks, "loader")
     batch_ticks(axes, sizes["batch_size"], sizes.loc[sizes["full_batch"], "batch_size"])
@@ -93,8 +95,8 @@ def looks_of(loaders: Iterable[str]) -> dict[str, Look]:
 
 
 def dots(axes: Axes, rows: pd.DataFrame, column: str, color: str) -> None:
-    """Draw a column of seeds against batch size."""
-    axes.plot(rows["batch_size"], rows[column], color=color, zorder=3, **DOT)
+    """Draw a column of seeds against batch size, beside its typical value."""
+    axes.plot(rows["batch_size"] * 2**-APART, rows[column], color=color, zorder=3, **DOT)
 
 
 def _intervals(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
@@ -118,13 +120,17 @@ def _races(axes: Axes, races: pd.DataFrame, found: pd.DataFrame, look: Look) -> 
 
 
 def _rings(axes: Axes, picks: pd.DataFrame, looks: dict[str, Look]) -> None:
-    """Ring the recommended sizes, each in the colour of its loader, and write the size beside it."""
-    for row in picks.to_dict("records"):
+    """Ring the recommended sizes, each in the colour of its loader, and write the size at the lower edge, a row for each."""
+    if picks.empty:
+        return
+    room(axes, below=ROW * len(picks) + 0.02)
+    for place, row in enumerate(picks.to_dict("records")):
         color, at = looks[row["loader"]].color, (float(row["batch_size"]), float(row["seconds"]))
         axes.plot([at[0]], [at[1]], markeredgecolor=color, **RING)
+        height = 0.015 + ROW * (len(picks) - 1 - place)
         label = "full" if row["full_batch"] else f"{row['batch_size']:,}"
-        style: dict[str, Any] = {"color": color, "fontweight": "bold", "ha": "center", "va": "top"}
-        axes.annotate(label, at, xytext=(0, -8), textcoords="offset points", **style)
+        style: dict[str, Any] = {"color": color, "fontweight": "bold", "ha": "center", "va": "bottom", "zorder": 7}
+        axes.annotate(label, (at[0], height), xycoords=axes.get_xaxis_transform(), **style)
 
 
 def _extras(seeds: pd.DataFrame, races: pd.DataFrame, bands: pd.DataFrame, picks: pd.DataFrame) -> list[Line2D]:
@@ -142,20 +148,27 @@ def _extras(seeds: pd.DataFrame, races: pd.DataFrame, bands: pd.DataFrame, picks
     return found
 
 
+def room(axes: Axes, below: float = 0.0, above: float = 0.0) -> None:
+    """Make room below and above what is drawn, in parts of its height."""
+    low, high = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        axes.set_ylim(low * (low / high) ** below, high * (high / low) ** above)
+    else:
+        axes.set_ylim(low - below * (high - low), high + above * (high - low))
+
+
 def unreached(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look], column: str) -> list[Line2D]:
     """Mark sizes without a value at the upper edge: where by batch size, colour and row by series, shape by status."""
     lost = rows[~rows["status"].isin(UNSEEN)]
     if lost.empty:
         return []
     series = [name for name in looks if name in set(lost[column])]
-    low, high = axes.get_ylim()
-    share = 0.04 + 0.06 * len(series)  # room above the points, a row for each series
-    axes.set_ylim(low, high * (high / low) ** share if axes.get_yscale() == "log" else high + share * (high - low))
+    room(axes, above=0.04 + ROW * len(series))
     handles: dict[str, Line2D] = {}
     for row in lost.to_dict("records"):
         status = str(row["status"])
         look: dict[str, Any] = {"marker": UNREACHED.get(status, FAULT_MARKER), "linestyle": "", "markersize": 7, **EDGED}
-        height, color = 0.965 - 0.06 * series.index(row[column]), looks[row[column]].color
+        height, color = 0.965 - ROW * series.index(row[column]), looks[row[column]].color
         axes.plot([row["batch_size"]], [height], color=color, transform=axes.get_xaxis_transform(), zorder=5, **look)
         handles[status] = Line2D([], [], color=palette.MUTED, label=WORDS.get(status, status), **look)
     return list(handles.values())

@@ -54,7 +54,8 @@ def time_method(choices: Sequence[Choice], sizes: pd.DataFrame, picks: pd.DataFr
     """Say how times to the target were made."""
     said = [
         f"Updates to {target(choices)}, typical of {_seeds(sizes)} at each batch size{_at_rates(choices)}, times the "
-        f"seconds of an update, the geometric mean of the repeats with epoch starts included; {_bars(sizes)}. Dots: single seeds."
+        f"seconds of an update, the geometric mean of the repeats with epoch starts included; {_bars(sizes)}. Dots: single "
+        "seeds."
     ]
     if (picks["chosen_by"] == "curves").any():
         said.append("Where a thick line is drawn, fitted curves choose, and as good (shaded) is within 10 % of their least.")
@@ -77,7 +78,7 @@ def fewer_steps(steps: pd.DataFrame, critical: Mapping[str, Estimate], noise: tu
     for series, bc in critical.items():
         of = f" ({series})" if len(critical) > 1 else ""
         ends = f", 95 % interval {readable.count(bc.low)} to {readable.count(bc.high)}" if bc.low and bc.high else ""
-        said += f" From about {readable.count(bc.value)} samples on (Bc{of}{ends}) a larger batch saves few updates."
+        said += f" At about {readable.count(bc.value)} samples (Bc{of}{ends}) they are twice the least that any batch takes."
     if not critical:
         said += " The steps do not tell a critical batch size."
     if noise is not None:

@@ -17,7 +17,7 @@ from mbbench.reporting.pooling import Pool, Setting
 from mbbench.search import Run
 
 DRAWN = 7
-"""Batch sizes in a figure: more curves with their bands cannot be told apart."""
+"""Curves in a figure, about: more with their bands cannot be told apart."""
 
 
 def tuned(title: str, choices: Sequence[Choice]) -> Setting | None:
@@ -32,7 +32,7 @@ def tuned(title: str, choices: Sequence[Choice]) -> Setting | None:
 
 
 def drawn(setting: Setting, wanted: Sequence[int]) -> Setting:
-    """Return the setting with `DRAWN` of its batch sizes at most: the ends, those wanted, and others spread between.
+    """Return the setting with `DRAWN` curves or little more: of the ends, of those wanted, of others spread between.
 
     Args:
         setting: from `tuned`.
@@ -40,7 +40,7 @@ def drawn(setting: Setting, wanted: Sequence[int]) -> Setting:
     """
     sizes = sorted({_size(pool) for pool in setting.pools})
     keep = {sizes[0], sizes[-1], *(size for size in sizes if size[0] in wanted)}
-    while len(keep) < min(DRAWN, len(sizes)):
+    while len(keep) < min(DRAWN // len(setting.loaders), len(sizes)):
         # The one furthest, in octaves, from all that are kept.
         left = [size for size in sizes if size not in keep]
         keep.add(max(left, key=lambda size: min(abs(math.log2(size[0] / other[0])) for other in keep)))
