@@ -72,17 +72,15 @@ def lowest(budgets: pd.DataFrame) -> str:
     for _, rows in budgets.groupby("axis", sort=False):
         best = rows.sort_values("loss", kind="stable").iloc[0]
         # NaN, where there is no interval, is not below anything.
-        alike = rows[(rows["low"] <= best["high"]) | (rows.index == best.name)].sort_values("batch_size")
-        named = [("full batch" if row["full_batch"] else f"{row['batch_size']:,}") for row in alike.to_dict("records")]
-        few = readable.listed(named, "or") if len(named) <= SHOWN else f"{named[0]} to {named[-1]}, {len(named)} alike"
-        word = few if few.startswith("full") else f"batch {few}"
-        parts.append(f"after {loss_chart.amount(rows)}, {word}")
-        winners.append(set(alike.index - rows.index[0]))
+        alike = rows[(rows["low"] <= best["high"]) | (rows.index == best.name)].sort_values(["batch_size", "full_batch"])
+        named = [readable.batch(None if row["full_batch"] else row["batch_size"]) for row in alike.to_dict("records")]
+        few = readable.listed(named, "or") if len(named) <= SHOWN else f"{len(named)} sizes from {named[0]} to {named[-1]}"
+        parts.append(f"after {loss_chart.amount(rows)} {few}{', whose intervals overlap' if len(named) > 1 else ''}")
+        winners.append(set(alike["batch_size"]))
     if not parts:
         return ""
-    common = set.intersection(*winners)
-    end = "What is held equal decides which looks best." if not common else ""
-    return f"the lowest loss has, {'; '.join(parts)}. {end}".strip()
+    end = "" if set.intersection(*winners) else " What is held equal decides which looks best."
+    return f"lowest loss: {'; '.join(parts)}.{end}"
 
 
 def _frame(
@@ -96,7 +94,7 @@ def _frame(
     pictures = []
     budgets = losses.equal(every)
     if len(budgets):
-        pictures.append(picture("loss-equal", "all equal", lowest(budgets), partial(loss_chart.equal, budgets)))
+        pictures.append(picture("loss-equal", "equal", lowest(budgets), partial(loss_chart.equal, budgets)))
     for axis in losses.AXES:
         bands = losses.bands(shown[axis], axis)
         if bands.empty:

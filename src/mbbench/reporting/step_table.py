@@ -15,11 +15,10 @@ from mbbench.reporting.target_table import fitted, positions, search_status, typ
 
 def searched(choices: Sequence[Choice]) -> list[tuple[str, list[Choice]]]:
     """Return the choices that share their searches, each group with the names of its loaders."""
-    groups: dict[str, list[Choice]] = {}
+    groups: dict[tuple[str, ...], list[Choice]] = {}
     for choice in choices:
-        found = next((tried.search for tried in choice.sizes if tried.search is not None), None)
-        if found is not None:
-            groups.setdefault(found.case.loader, []).append(choice)
+        if seen := tuple(str(tried.search.case) for tried in choice.sizes if tried.search is not None):
+            groups.setdefault(seen, []).append(choice)
     return [(", ".join(choice.loader for choice in group), group) for group in groups.values()]
 
 

@@ -114,7 +114,7 @@ def _races(axes: Axes, races: pd.DataFrame, found: pd.DataFrame, look: Look) -> 
     """Draw each race as an open marker, beside what was reckoned, and their median as a bar."""
     beside = 2**APART
     known, raced = races[races["seconds"].notna()], found[found["race_s"].notna()]
-    edge: dict[str, Any] = {"markeredgecolor": look.color, "linestyle": ""}
+    edge: dict[str, Any] = {"color": look.color, "markeredgecolor": look.color, "linestyle": ""}
     axes.plot(known["batch_size"] * beside, known["seconds"], marker=look.marker, zorder=3.5, **edge, **OPEN)
     axes.plot(raced["batch_size"] * beside, raced["race_s"], marker="_", markersize=9, zorder=3.6, **edge | WIDE)
 

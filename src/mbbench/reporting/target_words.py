@@ -71,14 +71,16 @@ def fewer_steps(steps: pd.DataFrame, critical: Mapping[str, Estimate], noise: tu
     """Say how many updates the smallest and the largest batch take, and where more samples stop saving updates."""
     known = steps[steps["steps"].notna()].sort_values(["batch_size", "full_batch"])
     low, high = known.iloc[0], known.iloc[-1]
-    said = f"{readable.plural(round(low['steps']), 'update')} with {_batch(low)}"
+    said = f"{_updates(low)} with {_batch(low)}"
     if len(known) > 1 and low["batch_size"] != high["batch_size"]:
-        said += f", {readable.count(high['steps'])} with {_batch(high)}: {_saving(low, high)}"
+        said += f", {_updates(high)} with {_batch(high)}: {_saving(low, high)}"
     said += "."
     for series, bc in critical.items():
         of = f" ({series})" if len(critical) > 1 else ""
         ends = f", 95 % interval {readable.count(bc.low)} to {readable.count(bc.high)}" if bc.low and bc.high else ""
-        said += f" At about {readable.count(bc.value)} samples (Bc{of}{ends}) they are twice the least that any batch takes."
+        said += (
+            f" At about {readable.count(bc.value)} samples (Bc{of}{ends}) the fit has twice the least that any batch takes."
+        )
     if not critical:
         said += " The steps do not tell a critical batch size."
     if noise is not None:
@@ -154,11 +156,17 @@ def _batch(row: Mapping[Hashable, Any] | pd.Series) -> str:
     return readable.batch(None if row["full_batch"] else int(str(row["batch_size"])))
 
 
+def _updates(row: pd.Series) -> str:
+    """Return the typical updates with the range of the seeds, where there is one."""
+    ends = list(dict.fromkeys(readable.count(row[name]) for name in ("steps_low", "steps_high")))
+    between = f" ({' to '.join(ends)} over the seeds)" if len(ends) > 1 else ""
+    return f"{readable.plural(round(row['steps']), 'update')}{between}"
+
+
 def _saving(low: pd.Series, high: pd.Series) -> str:
     fewer, larger = low["steps"] / high["steps"], high["batch_size"] / low["batch_size"]
-    if fewer >= 1:
-        return f"{readable.multiple(fewer)} times fewer for {readable.multiple(larger)} times the samples"
-    return f"{readable.multiple(1 / fewer)} times more for {readable.multiple(larger)} times the samples"
+    word = f"{readable.multiple(fewer)} times fewer" if fewer >= 1 else f"{readable.multiple(1 / fewer)} times more"
+    return f"{word}, of {readable.multiple(larger)} times the samples each"
 
 
 def _seeds(sizes: pd.DataFrame) -> str:
