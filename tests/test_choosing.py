@@ -11,9 +11,11 @@ from test_recommendation import TIMES, seconds
 
 from mbbench.case import Cell
 from mbbench.record import Measurement
+from mbbench.reporting.cautions import cautions
 from mbbench.reporting.choosing import choices, recommended
 from mbbench.reporting.joining import groups
 from mbbench.reporting.recommendation import recommend
+from mbbench.reporting.warning import Code
 
 
 def only(records):
@@ -194,6 +196,44 @@ def test_where_larger_batches_ran_out_of_memory_that_clips_the_best():
     lost = s.failure(planted.case(64, threads=2), "oom")
     found = only([*records, lost]).recommendation
     assert (found.batch_size, found.limit) == (32, "memory")
+
+
+DIVERGED = {"reached": lambda size: size > 1, "search": lambda size: {"ended": "diverged"} if size == 1 else {}}
+BROKEN = {
+    "knee": ({"step_s": planted.knee}, Code.TIME_OFF),
+    "bump": ({"steps": planted.bump}, Code.STEPS_OFF),
+    "noisy": ({"steps": planted.noisy_throughout}, Code.NOISE_OPEN),
+    "diverged": (DIVERGED, Code.NOT_REACHED),
+    "edge": ({"search": lambda size: {"edge": size == 64}}, Code.LR_AT_EDGE),
+}
+
+
+def check_records_that_break(trials, name, least):
+    """Hold that the named warning is raised and that the as-good set has the best of the sizes that reach the target."""
+    fields, code = BROKEN[name]
+    curves = {each: fields[each] for each in ("steps", "step_s") if each in fields}
+    usable = [size for size in planted.SIZES if fields.get("reached", lambda size: True)(size)]
+    best = min(usable, key=lambda size: seconds(size, **curves))
+    generator = np.random.default_rng(13)
+    warned = held = 0
+    for _ in range(trials):
+        ((group,),) = groups(planted.records(generator, **fields))
+        found = recommended(group, group.target, intervals=False)
+        warned += code in [warning.code for warning in cautions(group, {group.target: found}, {})]
+        held += best in found.as_good
+    assert warned >= least
+    assert held >= least
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_records_that_break_the_curves_are_warned_of_and_the_best_is_as_good(name):
+    check_records_that_break(25, name, least=22)  # at 95 of 100, 25 trials give 22 or more in 97 of 100
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", BROKEN)
+def test_many_records_that_break_the_curves_are_warned_of_and_the_best_is_as_good(name):
+    check_records_that_break(500, name, least=475)
 
 
 def check_records_that_hold(trials, intervals):

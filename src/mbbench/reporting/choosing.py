@@ -7,13 +7,15 @@ size without one of them is shown and not chosen from.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mbbench.case import Cell
 from mbbench.record import Record
-from mbbench.reporting import pooling
-from mbbench.reporting.cautions import Warning, cautions
+from mbbench.reporting import pooling, readable
+from mbbench.reporting.cautions import cautions
 from mbbench.reporting.joining import Group, Tried, at_target, groups
 from mbbench.reporting.recommendation import Recommendation, recommend
 from mbbench.reporting.selection import latest
 from mbbench.reporting.tried import TriedSize
+from mbbench.reporting.warning import Warning
 
 __all__ = ["Choice", "Tried", "Warning", "choices"]
 
@@ -50,6 +52,21 @@ class Choice:
         """What was tried of the recommended batch size; None where nothing is recommended, or a size between those tried."""
         found = self.recommendation
         return None if found is None or found.batch_size is None else self.find(found.batch_size)
+
+    @property
+    def cell(self) -> Cell:
+        """One of its cells: all are alike but for the batch size."""
+        return self.sizes[0].cell
+
+    @property
+    def reached(self) -> tuple[Tried, ...]:
+        """Sizes with steps and times at which enough seeds reached the target."""
+        return tuple(size for size in self.sizes if size.compared and size.lr is not None)
+
+    def named(self, batch_size: int) -> str:
+        """Name a batch size in words; of as many samples as there are rows, the full batch if it was tried."""
+        size = self.find(batch_size)
+        return readable.batch(batch_size if size is None else size.cell.batch_size)
 
     def find(self, batch_size: int) -> Tried | None:
         """Return what was tried of a batch size; of as many samples as there are rows, the full batch if it was tried."""

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mbbench.case import OPTIONS, Cell
+from mbbench.case import Cell
 from mbbench.record import Record
 from mbbench.reporting import pooling
+from mbbench.reporting.placing import POLICIES, POLICY, group_cell, plain, searched_as, serves
 from mbbench.search import Search, best_rate, crossing, promising_rate, steps_to
-
-POLICY = "lr_policy"
-POLICIES = OPTIONS[POLICY]
-"""The one to be advised on first: where rates were tuned, what another policy does is a remark."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class Group:
 
 
 def groups(records: Iterable[Record]) -> list[tuple[Group, ...]]:
-    """Return what was searched: a tuple for each problem, n, device, loader ...; in it a group for each policy, tuned first."""
+    """Return what was searched, a tuple for each problem, n, device, loader ...: a group for each policy, tuned first."""
     kept = sorted((r for r in records if r.case.micro_batch is None), key=_newness)
     searched = _by((r for r in kept if r.kind == "target"), lambda cell: str(searched_as(cell)))
     clocked = _by((r for r in kept if r.kind in ("time", "race", "memory")), lambda cell: str(group_cell(cell)))
@@ -105,16 +102,6 @@ def groups(records: Iterable[Record]) -> list[tuple[Group, ...]]:
     return [found[name] for name in sorted(found, key=lambda name: _place(found[name][0].cell))]
 
 
-def group_cell(cell: Cell) -> Cell:
-    """Return the full batch of a cell's group: without what differs inside one, and without the policy of a search."""
-    return _plain(cell, batch_size=None, micro_batch=None, seed=0, options=_options(cell))
-
-
-def searched_as(cell: Cell) -> Cell:
-    """Return what a search and the cells that it belongs to have in common."""
-    return msgspec.structs.replace(group_cell(cell), device="cpu", threads=1, loader="slice")
-
-
 def at_target(search: Search, target: float | None) -> tuple[float | None, tuple[float | None, ...]]:
     """Return the best learning rate for a target (None: too few seeds reached it), and the steps of each seed to it.
 
@@ -129,7 +116,7 @@ def at_target(search: Search, target: float | None) -> tuple[float | None, tuple
 
 def _policies(cell: Cell, searches: Sequence[Record], clocked: Sequence[Record]) -> tuple[Group, ...]:
     """Return a group for each policy that was searched with rows in an order like that of the cell's loader."""
-    own = [record for record in searches if cell.loader == "stream" or record.case.loader != "stream"]
+    own = [record for record in searches if serves(record.case, cell.loader)]
     of = {policy: [record for record in own if record.case.option(POLICY) == policy] for policy in POLICIES}
     return tuple(_group(cell, policy, found, clocked) for policy, found in of.items() if found)
 
@@ -144,7 +131,7 @@ def _group(cell: Cell, policy: str, searches: Sequence[Record], clocked: Sequenc
     order = sorted(sizes, key=lambda size: (size is None, size or 0))
     tried = tuple(
         _tried(
-            _plain(cell, batch_size=size),
+            plain(cell, batch_size=size),
             None if size in astray else own.get(size),
             main,
             [record for record in clocked if record.case.batch_size == size],
@@ -222,12 +209,3 @@ def _by(records: Iterable[Record], key: Callable[[Cell], str]) -> dict[str, list
     for record in records:
         found.setdefault(key(record.case), []).append(record)
     return found
-
-
-def _plain(cell: Cell, **changes: object) -> Cell:
-    """Return a Cell with some fields changed: a Case would check them, and a cell too large for its data is no Case."""
-    return Cell(**({name: getattr(cell, name) for name in Cell.__struct_fields__} | changes))
-
-
-def _options(cell: Cell) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in cell.options if name != POLICY)
