@@ -199,13 +199,24 @@ def test_a_start_at_the_target_is_said_and_not_drawn():
 def test_the_table_of_the_page_has_the_same_numbers_in_words(found):
     heads, rows = tables.target_table(target_table.sizes(found))
     assert heads == [
-        *("batch size", "loader", "lr", "steps", "of the seeds", "seeds reached", "seconds a step", "time to target"),
-        *("95 % interval", "times the least", "raced (median)", "races", "races reached", "status"),
+        *("batch size", "loader", "status", "lr", "steps (seeds)", "a step", "time to target (95 %)", "of least", "raced"),
     ]
-    assert rows[0] == ["1", "slice", "", "", "", "0 of 5", "45.0 µs", "", "", "", "", "", "", "diverged"]
-    assert rows[3][:8] == ["8", "slice", "0.5", "200", "160 to 250", "5 of 5", "80.0 µs", "16.0 ms"]
-    assert rows[3][9:] == ["1.00", "12.0 ms", "10.0 ms to 13.0 ms", "4 of 5", "reached, recommended"]
-    assert rows[6][0] == "full (64)"
+    assert rows[0] == ["1", "slice", "diverged", "", "", "45.0 µs", "", "", ""]
+    assert rows[1] == ["2", "slice", "not reached (3 of 5)", "", "", "50.0 µs", "", "", ""]
+    assert rows[3] == [
+        *("8", "slice", "recommended", "0.5", "200 (160 to 250)", "80.0 µs", "16.0 ms (13.8 ms to 18.5 ms)", "1.00"),
+        "12.0 ms (4 of 5)",
+    ]
+    assert rows[6][:3] == ["full (64)", "slice", "reached"]
+    assert (rows[6][-2], rows[8][0], rows[8][2], rows[9][2]) == ("1.8", "2", "not reached (3 of 5)", "as good")
     heads, rows = tables.step_table(step_table.steps(found))
-    assert heads == ["batch size", "loader", "steps", "of the seeds", "samples", "status"]
-    assert rows[2] == ["4", "slice, dataloader", "300", "240 to 375", "1,200", "reached"]
+    assert heads == ["batch size", "loader", "steps (seeds)", "samples", "status"]
+    assert rows[2] == ["4", "slice, dataloader", "300 (240 to 375)", "1,200", "reached"]
+
+
+def test_seeds_that_all_agree_have_no_range_and_what_is_not_known_is_empty():
+    alike = choices([s.target_record(t.cell(8), [200.0] * 5), *t.times(("slice",), (4, 8))])
+    heads, rows = tables.target_table(target_table.sizes(alike))
+    assert "raced" not in heads
+    assert [row[heads.index("steps (seeds)")] for row in rows] == ["", "200"]
+    assert [row[heads.index("status")] for row in rows] == ["not searched", "recommended"]

@@ -82,7 +82,7 @@ def section(
         drawn = svg.inline(text, full, f"{setting.title}: {finding}", styles)
         return Picture(full, tab, drawn, readable.first_up(finding), folder is not None)
 
-    own = [choice for choice in choices if pooling.common(choice.sizes[0].cell) == pooling.common(setting.pools[0].cell)]
+    own = [choice for choice in choices if pooling.common(choice.cell) == pooling.common(setting.pools[0].cell)]
     frames = target_frames.frames(own, picture)
     if setting.timed:
         frames.append(_times(setting, said, picture))

@@ -89,30 +89,28 @@ def target_table(sizes: pd.DataFrame) -> Table:
     """Return what each size took to the target, from `target_table.sizes`."""
     rows = []
     for size in sizes.to_dict("records"):
-        row = _sized(size) | _counted(size) | {"lr": _known(size["lr"], "{:.3g}".format)}
-        row["seconds a step"] = _known(size["step_s"], readable.seconds)
-        row["time to target"] = _known(size["seconds"], readable.seconds)
-        row["95 % interval"] = _range(size["seconds_low"], size["seconds_high"], readable.seconds)
-        row["times the least"] = _known(size["multiple"], readable.multiple)
-        row["raced (median)"] = _known(size["race_s"], readable.seconds)
-        row["races"] = _range(size["race_low"], size["race_high"], readable.seconds)
-        row["races reached"] = f"{size['races_reached']} of {size['races']}" if size["races"] else ""
-        marks = (STATUSES.get(size["status"], size["status"]), "recommended" if size["recommended"] else "")
-        also = "as good" if size["as_good"] and not size["recommended"] else ""
-        rows.append(row | {"status": ", ".join(filter(None, (*marks, also)))})
-    heads = ("lr", "steps", "of the seeds", "seeds reached", "seconds a step", "time to target", "95 % interval")
-    return _table(rows, (*heads, "times the least", "raced (median)", "races", "races reached", "status"))
+        row = _sized(size) | {"lr": _known(size["lr"], "{:.3g}".format), "steps (seeds)": _steps(size)}
+        row["a step"] = _known(size["step_s"], readable.seconds)
+        row["time to target (95 %)"] = _ranged(size, "seconds", ("seconds_low", "seconds_high"), readable.seconds)
+        row["of least"] = _known(size["multiple"], readable.multiple)
+        lost = size["races_reached"] < size["races"]
+        raced = _known(size["race_s"], readable.seconds)
+        row["raced"] = f"{raced} ({size['races_reached']} of {size['races']})".lstrip() if lost else raced
+        ended = STATUSES.get(size["status"], size["status"])
+        word = "recommended" if size["recommended"] else "as good" if size["as_good"] else ended
+        some = 0 < size["reached"] < size["seeds"]
+        rows.append(row | {"status": f"{word} ({size['reached']} of {size['seeds']})" if some else word})
+    return _table(rows, ("status", "lr", "steps (seeds)", "a step", "time to target (95 %)", "of least", "raced"))
 
 
 def step_table(steps: pd.DataFrame) -> Table:
     """Return the steps and samples that each size took to the target, from `step_table.steps`."""
     rows = []
     for size in steps.to_dict("records"):
-        row = _sized(size) | {"loader": size["series"], "steps": _known(size["steps"], readable.count)}
-        row["of the seeds"] = _range(size["steps_low"], size["steps_high"], readable.count)
+        row = _sized(size) | {"loader": size["series"], "steps (seeds)": _steps(size)}
         row["samples"] = _known(size["samples"], readable.count)
         rows.append(row | {"status": STATUSES.get(size["status"], size["status"])})
-    return _table(rows, ("steps", "of the seeds", "samples", "status"))
+    return _table(rows, ("steps (seeds)", "samples", "status"))
 
 
 def _sized(size: Mapping[Hashable, Any]) -> dict[str, str]:
@@ -120,16 +118,14 @@ def _sized(size: Mapping[Hashable, Any]) -> dict[str, str]:
     return {"batch size": batch, "loader": str(size["loader"])}
 
 
-def _counted(size: Mapping[Hashable, Any]) -> dict[str, str]:
-    return {
-        "steps": _known(size["steps"], readable.count),
-        "of the seeds": _range(size["steps_low"], size["steps_high"], readable.count),
-        "seeds reached": f"{size['reached']} of {size['seeds']}" if size["seeds"] else "",
-    }
+def _steps(size: Mapping[Hashable, Any]) -> str:
+    return _ranged(size, "steps", ("steps_low", "steps_high"), readable.count)
 
 
-def _range(low: float, high: float, form: Callable[[float], str]) -> str:
-    return "" if math.isnan(low) or math.isnan(high) else f"{form(low)} to {form(high)}"
+def _ranged(row: Mapping[Hashable, Any], name: str, ends: tuple[str, str], form: Callable[[float], str]) -> str:
+    """Return a value with what it ranges over, where that is known and anything at all: "200 (160 to 250)"."""
+    value, low, high = (_known(row[each], form) for each in (name, *ends))
+    return f"{value} ({low} to {high})" if value and low and low != high else value
 
 
 def _cell(pool: Pool) -> dict[str, str]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from mbbench.reporting.choosing import Choice, Tried
 from mbbench.reporting.fits import time_to_target
+from mbbench.reporting.outcomes import typical_s
 from mbbench.reporting.target_times import measured_times, seconds_of
 from mbbench.reporting.tried import TriedSize, typical
 from mbbench.search import REACHED, promising_rate
@@ -174,11 +175,10 @@ def _step_s(tried: Tried) -> float:
 
 def _raced(tried: Tried) -> dict[str, float]:
     known = [seconds for seconds in tried.race_s if seconds is not None]
-    middle = statistics.median(math.inf if seconds is None else seconds for seconds in tried.race_s) if known else math.inf
     return {
         "races": len(tried.races),
         "races_reached": len(known),
-        "race_s": middle if math.isfinite(middle) else math.nan,
+        "race_s": _known(typical_s(tried.race_s)),
         "race_low": min(known, default=math.nan),
         "race_high": max(known, default=math.nan),
     }

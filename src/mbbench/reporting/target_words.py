@@ -140,8 +140,7 @@ def _as_good(choice: Choice, found: Recommendation) -> str:
     others = [size for size in found.as_good if size != found.batch_size]
     if not others:
         return ""
-    n = choice.sizes[0].cell.n_samples
-    words = ["full batch" if size == n and not found.full_batch else f"{size:,}" for size in others]
+    words = [choice.named(size).removeprefix("batch ") for size in others]
     return f"; as good: {readable.listed(words)}"
 
 
