@@ -194,6 +194,20 @@ def test_the_verdict_begins_with_the_advice_and_the_warnings_are_doubts():
     assert not [doubt for doubt in found.doubts if doubt.label == "Not measured"]
 
 
+def test_the_findings_of_several_loaders_name_theirs_and_what_is_alike_is_said_once():
+    records = planted.records() + planted.records(
+        loader="dataloader", searched=(), step_s=lambda size: 9 * planted.step_s(size)
+    )
+    found = verdict(records).answers[0]
+    labels = [finding.label for finding in found.findings]
+    assert labels.count("Target") == 1
+    assert [label for label in labels if label.startswith("Recommended")] == [
+        "Recommended with slice",
+        "Recommended with dataloader",
+    ]
+    assert found.headline.startswith("With slice, batch 80 reaches loss 0.1 first")
+
+
 def test_several_settings_are_counted_by_what_is_first():
     several = planted.records() + planted.records(loader="dataloader", searched=())
     more = planted.records(cell={"problem": "digits-softmax"}, **FULL)

@@ -125,11 +125,25 @@ def _untimed(setting: Setting, fits_said: bool) -> str:
 
 
 def _findings(setting: Setting, chosen: list[Choice]) -> list[Finding]:
-    said = [finding for choice in chosen for finding in reasons.findings(choice)]
+    said = _chosen(chosen)
     said += speed.findings(setting) + loaders.findings(setting) + memory.findings(setting) + convergence.findings(setting)
     if setting.timed and not any(pool.trainings or pool.searches for pool in setting.pools):
         said.append(Finding("Convergence", "no loss curve was recorded, so nothing is said on it."))
     return said
+
+
+def _chosen(chosen: list[Choice]) -> list[Finding]:
+    """Return what there is to say on the choices of a setting: of several, with the loader, or once where it is the same."""
+    every = [(choice, finding) for choice in chosen for finding in reasons.findings(choice)]
+    alike = Counter(finding for _, finding in every)
+    if len(chosen) == 1:
+        return [finding for _, finding in every]
+    return list(
+        dict.fromkeys(
+            finding if alike[finding] == len(chosen) else Finding(f"{finding.label} with {choice.loader}", finding.text)
+            for choice, finding in every
+        )
+    )
 
 
 def _overall(found: list[Setting], answers: tuple[Answer, ...], chosen: list[Choice]) -> str:

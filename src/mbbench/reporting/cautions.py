@@ -1,18 +1,18 @@
 """Say what to be careful about in a choice of batch size: what was too little, and what does not look as it should.
 
-What contradicts the choice (other targets, policies, held-out loss, races) is in `contradictions.py`. Easy to get wrong: a
+Sizes left out are in `missing.py`, what contradicts the choice in `contradictions.py`. Easy to get wrong: a
 warning that is always there is read by nobody, so each has a condition that a good set of records does not meet.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from mbbench.reporting import contradictions, pooling, readable
-from mbbench.reporting.joining import Group, Tried
+from mbbench.reporting import contradictions, missing, pooling, readable
+from mbbench.reporting.joining import Group
 from mbbench.reporting.outcomes import happened
 from mbbench.reporting.recommendation import Recommendation
 from mbbench.reporting.stats import FEWEST
-from mbbench.reporting.warning import Code, Seen, Warning, names
+from mbbench.reporting.warning import Code, Seen, Told, Warning, names
 from mbbench.search import edge
 
 LONGER_S = 120
@@ -28,10 +28,6 @@ def cautions(
     return tuple(
         Warning(code.value, readable.first_up(sentence), readable.first_up(step)) for code, (sentence, step) in found
     )
-
-
-Told = tuple[str, str] | None
-"""Sentence and next step; None where there is nothing to warn of."""
 
 
 def _at_start(seen: Seen) -> Told:
@@ -76,7 +72,9 @@ def _few_sizes(seen: Seen) -> Told:
     step = f"try more batch sizes: `mbbench run {seen.group.cell.problem} --time 60s` tries powers of two."
     if tried == 1:
         return f"only {names(seen.reached)} reached the target, so it is not known whether another is faster.", step
-    return f"{tried} batch sizes reached the target: too few for curves, so nothing is known between and beyond them.", step
+    with_full = " (full batch among them)" if any(size.cell.batch_size is None for size in seen.reached) else ""
+    said = f"{tried} batch sizes reached the target{with_full}: too few for curves"
+    return f"{said}, so nothing is known between and beyond them.", step
 
 
 def _few_seeds(seen: Seen) -> Told:
@@ -96,39 +94,6 @@ def _few_repeats(seen: Seen) -> Told:
         return None  # the spread between repeats is taken from the sizes that have several
     sentence = "each batch size was timed in one process only: how much its time varies from one to the next is not known."
     return sentence, f"time each several times: {seen.again(seen.compared, '--repeats 3', measure='time')}"
-
-
-def _not_compared(seen: Seen) -> Told:
-    sizes = [size for size in seen.group.sizes if not size.compared and size.cell.batch_size not in seen.group.astray]
-    if not sizes:
-        return None
-    sentence = f"not compared: {names(sizes, [_lacking(size) for size in sizes])}."
-    missing = [size for size in sizes if size.cell.applicable]
-    if not missing:
-        return sentence, f"ask for batch sizes up to {seen.group.cell.n_samples:,}, or for more rows with --n."
-    return sentence, f"measure what is missing: {seen.again(missing)}"
-
-
-def _lacking(size: Tried) -> str:
-    if not size.cell.applicable:
-        return "larger than the data"
-    if size.steps:
-        ended = {r.measurement.status for r in size.timings if r.measurement.status != "ok"}
-        return readable.listed(sorted(readable.TROUBLES[each] for each in ended)) if ended else "not timed"
-    if size.search is None:
-        return "steps not searched"
-    return f"search {readable.TROUBLES.get(size.search.measurement.status, 'without runs')}"
-
-
-def _other_target(seen: Seen) -> Told:
-    astray = [size for size in seen.group.sizes if size.cell.batch_size in seen.group.astray]
-    if not astray or seen.group.target is None:
-        return None
-    aim = f"{seen.group.target:g}"
-    sentence = (
-        f"left out: {names(astray)}, searched for another target than loss {aim}. Steps to different losses do not compare."
-    )
-    return sentence, f"search every batch size for one target: {seen.again(seen.group.sizes, '--target', aim)}"
 
 
 def _lr_at_edge(seen: Seen) -> Told:
@@ -235,8 +200,8 @@ _LOOKS: dict[Code, Callable[[Seen], Told]] = {
     Code.FEW_SIZES: _few_sizes,
     Code.FEW_SEEDS: _few_seeds,
     Code.FEW_REPEATS: _few_repeats,
-    Code.NOT_COMPARED: _not_compared,
-    Code.OTHER_TARGET: _other_target,
+    Code.NOT_COMPARED: missing.not_compared,
+    Code.OTHER_TARGET: missing.other_target,
     Code.LR_AT_EDGE: _lr_at_edge,
     Code.STEPS_OFF: _steps_off,
     Code.TIME_OFF: _time_off,

@@ -114,7 +114,7 @@ def _choice(group: Group, others: list[Group]) -> Choice:
 
 
 def _fitting(group: Group) -> int | None:
-    """Return the largest batch size that was timed below the smallest that ran out of memory; None where none did."""
-    lost = min((group.cell.n_samples if size is None else size for size in group.unfit), default=None)
-    fits = [size.cell.samples_per_step for size in group.sizes if size.step_s]
-    return None if lost is None else max((size for size in fits if size < lost), default=None)
+    """Return the largest batch size that was timed, where a larger one ran out of memory; None where none did."""
+    n = group.cell.n_samples
+    most = max((size.cell.samples_per_step for size in group.sizes if size.step_s), default=None)
+    return most if most is not None and any((size or n) > most for size in group.unfit) else None

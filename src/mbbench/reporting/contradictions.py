@@ -15,7 +15,7 @@ from mbbench.reporting import readable
 from mbbench.reporting.joining import Tried
 from mbbench.reporting.outcomes import nearest, reckoned_s, typical_s
 from mbbench.reporting.stats import CONFIDENCE, FEWEST
-from mbbench.reporting.warning import Seen
+from mbbench.reporting.warning import Seen, Told
 from mbbench.search import Run, crossing
 
 DISAGREE = 4.0
@@ -26,7 +26,7 @@ RACE_OFF = 0.10
 """Of the time that was reckoned: as much as sizes differ that are as good."""
 
 
-def targets_disagree(seen: Seen) -> tuple[str, str] | None:
+def targets_disagree(seen: Seen) -> Told:
     """Return what to say where the three targets have batch sizes far apart."""
     found = {target: best.batch_size for target, best in seen.by_target.items() if best is not None and best.batch_size}
     if len(found) < 2 or max(found.values()) <= DISAGREE * min(found.values()):
@@ -36,7 +36,7 @@ def targets_disagree(seen: Seen) -> tuple[str, str] | None:
     return sentence, f"decide which loss you need: {seen.again(seen.group.sizes, '--target', 'LOSS')}"
 
 
-def policy_changes(seen: Seen) -> tuple[str, str] | None:
+def policy_changes(seen: Seen) -> Told:
     """Return what to say where another learning rate policy has a winner that is not as good here."""
     if seen.main is None:
         return None
@@ -52,7 +52,7 @@ def policy_changes(seen: Seen) -> tuple[str, str] | None:
     return sentence, "tune the learning rate anew whenever the batch size is changed."
 
 
-def heldout_worse(seen: Seen) -> tuple[str, str] | None:
+def heldout_worse(seen: Seen) -> Told:
     """Return what to say where a rival has a lower held-out loss as it reaches the target."""
     winner = winner_of(seen)
     if winner is None or seen.main is None:
@@ -77,7 +77,7 @@ def heldout_worse(seen: Seen) -> tuple[str, str] | None:
     return sentence, f"if the held-out loss is what counts, use {other}."
 
 
-def race_differs(seen: Seen) -> tuple[str, str] | None:
+def race_differs(seen: Seen) -> Told:
     """Return what to say where training against the clock took another time than was reckoned, or a rival won."""
     winner = winner_of(seen)
     if winner is None or seen.main is None or seen.main.seconds is None:
@@ -85,7 +85,7 @@ def race_differs(seen: Seen) -> tuple[str, str] | None:
     said, name = [], readable.batch(winner.cell.batch_size)
     raced = typical_s(winner.race_s)
     if winner.races and raced is None:
-        said.append(f"{name} did not reach the target in {_lost(winner)} of {readable.plural(len(winner.races), 'race')}")
+        said.append(f"{name} did not reach the target in {_lost(winner)}")
     elif raced is not None:
         # Of a size between those tried, the nearest of these was raced, and is held against its own steps and times.
         same = winner.cell.samples_per_step == seen.main.batch_size
@@ -153,5 +153,9 @@ def _beyond(pairs: Sequence[tuple[float, float]], rivals: int) -> bool:
     return mean > half and mean > MARGIN * abs(statistics.fmean(second for _, second in pairs))
 
 
-def _lost(size: Tried) -> int:
-    return sum(seconds is None for seconds in size.race_s)
+def _lost(size: Tried) -> str:
+    """Return how many races of a size did not reach the target, and how these ended: "1 of 3 races (timed out)"."""
+    lost = [race for race, seconds in zip(size.races, size.race_s, strict=True) if seconds is None]
+    words = readable.TROUBLES | {"budget_exhausted": "its steps were over"}
+    ended = sorted({words.get(race.measurement.status, race.measurement.status) for race in lost})
+    return f"{len(lost)} of {readable.plural(len(size.races), 'race')} ({readable.listed(ended)})"

@@ -83,6 +83,10 @@ class Warning:
     next_step: str
 
 
+Told = tuple[str, str] | None
+"""Sentence and next step of a warning; None where there is nothing to warn of."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a warning is made from.
