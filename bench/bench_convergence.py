@@ -8,7 +8,7 @@ from core import cells
 
 from mbbench import grid
 
-CORE = grid(["digits-softmax", "digits-mlp"], n_samples=1438, batch_size=[16, 128, "full"])
+CORE = grid("digits-softmax", n_samples=1438, batch_size=[16, 128, "full"])
 MORE = [
     *grid(["digits-softmax", "digits-mlp", "digits-cnn"], n_samples=1438, batch_size=[1, 4, 16, 64, 256, "full"]),
     *grid("diabetes", n_samples=354, batch_size=[1, 4, 16, 64, "full"]),

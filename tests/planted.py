@@ -1,7 +1,9 @@
 """Sweeps over batch sizes with known curves, with and without noise, for the tests of fits and recommendations."""
 
 import numpy as np
+import synthetic as s
 
+from mbbench.case import Case
 from mbbench.reporting.tried import TriedSize
 
 SIZES = tuple(2**k for k in range(13))
@@ -44,3 +46,38 @@ def bump(batch_size):
 def noisy_throughout(batch_size):
     """Return steps whose critical batch size is ten times the data set."""
     return LEAST_STEPS * (1 + 10 * N / batch_size)
+
+
+def case(size, loader="slice", **fields):
+    """Return a cell of N rows; the size None is the full batch."""
+    about = {"problem": "digits-mlp", "n_samples": N, "batch_size": size, "loader": loader}
+    return Case(**(about | fields))
+
+
+def records(generator=None, full=None, loader="slice", searched=None, timed=None, search=None, cell=None, **fields):
+    """Return the records of a sweep: a time record for each repeat, a search for each size.
+
+    Args:
+        generator: of the noise, none without.
+        full: steps and seconds a step of the full batch, as a batch of its own.
+        loader: of the time records.
+        searched, timed: sizes with a search, with times; None is all.
+        search: a function of the size that returns further arguments of `synthetic.target_record`.
+        cell: fields of every cell.
+        fields: of `sweep`.
+    """
+    made = []
+    tried = [(each.batch_size, each) for each in sweep(generator, **fields)]
+    if full is not None:
+        repeats, seeds = fields.get("repeats", 5), fields.get("seeds", 5)
+        tried.append((None, TriedSize(N, [full[1]] * repeats, [full[0]] * seeds)))
+    for size, each in tried:
+        at = case(size, **(cell or {}))
+        if searched is None or size in searched:
+            steps = [None if np.isinf(steps) else steps for steps in each.steps]
+            made.append(s.target_record(at, steps, **(search(size) if search else {})))
+        if timed is None or size in timed:
+            timings = at.on(loader=loader, threads=2)
+            for repeat, step_s in enumerate(each.step_s):
+                made.append(s.time_record(timings, step_s * at.steps_per_epoch, repeat=repeat))
+    return made

@@ -7,6 +7,7 @@ import numpy as np
 
 from mbbench.case import Budget, Case, Cell
 from mbbench.record import Curve, Environment, Measurement, Record
+from mbbench.search import Run, Search
 
 IDENTITY = {
     "processor": "Example CPU 9000",
@@ -20,6 +21,10 @@ IDENTITY = {
 }
 FIXED_S, PER_ROW_S = 60e-6, 0.2e-6
 ROUNDS = 20
+START, TARGET = 2.0, 0.1
+"""Losses before the first update and aimed at; the log of a planted loss falls as a line from one to the other."""
+APART = 1.5
+"""Steps to the main target over those to the easier, and to the harder over those to the main one."""
 FIXED_BYTES, PER_ROW_BYTES = 8 * 2**20, 4096
 OVERHEAD = 1.25
 """What a process takes over what its tensors do."""
@@ -108,6 +113,91 @@ def curve_record(
 
 def curve_records(cell: Case, seeds: int = 3, **fields: object) -> list[Record]:
     return [curve_record(cell, seed=seed, **fields) for seed in range(seeds)]
+
+
+def loss_after(part: float, target: float = TARGET) -> float:
+    """The planted loss after a part of the steps to the target."""
+    return START * (target / START) ** part
+
+
+def targets(target: float = TARGET) -> tuple[float, float, float]:
+    return loss_after(1 / APART, target), target, loss_after(APART, target)
+
+
+def search_run(
+    lr: float,
+    seed: int,
+    steps: float | None,
+    target: float = TARGET,
+    ended: str | None = None,
+    heldout: float = 1.2,
+    lowest: float = 0.5,
+) -> Run:
+    """A run that reaches the target after so many steps and goes on to the harder one.
+
+    Without steps it ends at the loss `lowest`, or as not finite where it `ended` as "diverged". `heldout` is the held-out
+    loss over the training loss.
+    """
+    if steps is None:
+        after = None if ended == "diverged" else lowest
+        return Run(lr=lr, seed=seed, ended=ended or "budget", step=(0, 100), train_loss=(START, after))
+    step = (0, *sorted({max(1, math.ceil(steps * part)) for part in (0.5, 0.9, 1, 1.1, 1.7)}))
+    losses = tuple(loss_after(at / steps, target) for at in step)
+    held = tuple(loss * heldout for loss in losses)
+    return Run(lr=lr, seed=seed, ended="reached", step=step, train_loss=losses, heldout_loss=held)
+
+
+def target_record(
+    cell: Case,
+    steps: Iterable[float | None],
+    target: float = TARGET,
+    best: float = 0.5,
+    edge: bool = False,
+    aims: tuple[float, ...] | None = None,
+    noise: tuple[object, ...] = (),
+    **fields: object,
+) -> Record:
+    """A search whose seeds reach the target after `steps` at the rate `best`, and later or never at the rates beside it.
+
+    With `edge` the best is the highest of the rates tried. Further fields are those of `search_run`, or of `record`.
+    """
+    about = {name: fields.pop(name) for name in ("ended", "heldout", "lowest") if name in fields}
+    several = list(steps)
+    known = {best / 2: 1.9, best: 1.0} | ({} if edge else {best * 2: 1.8})
+    runs = [
+        search_run(lr, seed, None if each is None else each * by, target, **about)
+        for lr, by in known.items()
+        for seed, each in enumerate(several)
+    ]
+    reached = sum(each is not None for each in several) >= 0.8 * len(several)
+    found = Search(targets=targets(target) if aims is None else aims, runs=tuple(runs), vectorised=True, noise=noise)
+    measurement = Measurement(
+        status="ok" if reached else "diverged" if about.get("ended") == "diverged" else "budget_exhausted",
+        phase="train",
+        lr=best if reached else None,
+        search=found,
+    )
+    budget = Budget(max_seconds=60.0)
+    return record(cell, measurement, kind="target", **({"budget": budget} | fields))
+
+
+def race_record(
+    cell: Case, seconds: float | None, seed: int = 0, lr: float = 0.5, target: float = TARGET, **fields: object
+) -> Record:
+    """A race that reaches the target after so many seconds, or ends without."""
+    last = START if seconds is None else target
+    curve = Curve(
+        step=(0, 90, 100),
+        epoch=(0.0, 0.9, 1.0),
+        samples=(0, 90, 100),
+        train_s=(0.0, 0.9 * (seconds or 1.0), seconds or 1.0),
+        train_loss=(START, START, last),
+        heldout_loss=(None, None, None),
+    )
+    status = "budget_exhausted" if seconds is None else "ok"
+    measurement = Measurement(status=status, phase="train", lr=lr, curve=curve)
+    budget = Budget(target_loss=target, max_steps=1000)
+    return record(cell.on(seed=seed), measurement, kind="race", **({"budget": budget} | fields))
 
 
 def tensor_bytes(cell: Cell) -> int:

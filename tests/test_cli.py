@@ -1,5 +1,6 @@
 """The command line as a person types it: what it says, its exit codes, and that nothing measured is lost."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,10 +8,12 @@ import sys
 import time
 import warnings
 
+import planted
 import pytest
 
 import mbbench
 from mbbench import cli, store
+from mbbench.record import encode
 
 TINY = ("--seconds", "0.02", "--repeats", "1", "--seeds", "1", "--max-steps", "20", "--threads", "1")
 
@@ -184,3 +187,31 @@ def test_every_command_has_an_example_in_its_help(typed):
 
 def test_the_version_is_said(typed):
     assert typed("--version")[1].strip() == mbbench.__version__
+
+
+def test_advise_says_the_answer_in_words_and_as_json(typed, tmp_path):
+    path = tmp_path / "results" / "run.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b"".join(encode(record) for record in planted.records(sizes=(1, 8, 64, 512, 4096))))
+    code, out, _ = typed("advise")
+    assert code == 0
+    assert out.startswith("digits-mlp, n = 4,096, CPU, 2 threads, slice\n  With slice, batch")
+    assert "reaches loss 0.1 first" in out
+    code, out, _ = typed("advise", str(path), "--json")
+    (found,) = json.loads(out)
+    assert code == 0
+    assert found["time_to_target_s"] == pytest.approx(0.0324, rel=1e-3)
+    code, out, _ = typed("report")
+    assert code == 0
+    assert "Recommended: batch" in out
+
+
+def test_advise_without_a_search_says_how_to_make_one(typed, tmp_path):
+    code, _, err = typed("advise", str(tmp_path / "nothing"))
+    assert code == 2
+    assert "does not exist" in err
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(b"".join(encode(record) for record in planted.records(sizes=(8, 64), searched=())))
+    code, out, err = typed("advise", str(path))
+    assert (code, out) == (2, "")
+    assert "mbbench run digits-mlp --time 60s" in err

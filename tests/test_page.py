@@ -91,13 +91,13 @@ def test_every_figure_is_named_for_who_cannot_see_it(built):
     reader = Reader(built[2])
     roles = [tag for tag, name, value in reader.attributes if (name, value) == ("role", "img")]
     labels = [value for tag, name, value in reader.attributes if tag == "svg" and name == "aria-label"]
-    assert len(roles) == len(labels) == reader.tags.count("svg") == 6
+    assert len(roles) == len(labels) == reader.tags.count("svg") == 7
 
 
 def test_each_picture_lies_beside_the_page_as_svg_and_png(built):
     output, _, html = built
     links = re.findall(r'href="(figures/[^"]+)"', html)
-    assert len(links) == 12
+    assert len(links) == 14
     assert all((output.parent / link).stat().st_size > 1000 for link in links)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mbbench.case import UsageError, check_name
 from mbbench.measuring import session
-from mbbench.measuring.jobs import KINDS, Facts, Place, locate
+from mbbench.measuring.jobs import ASKED, Facts, Place, locate
 from mbbench.record import Kind
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ def kinds(measure: Sequence[str]) -> list[Kind]:
     """Return the passes asked for, in their order; raise UsageError where there is no such pass."""
     several = [measure] if isinstance(measure, str) else list(measure)
     for kind in several:
-        check_name("pass", kind, KINDS)
-    return [kind for kind in KINDS if kind in several]
+        check_name("pass", kind, ASKED)
+    return [kind for kind in ASKED if kind in several]
 
 
 def named(problem: str | Problem) -> tuple[str, Place]:

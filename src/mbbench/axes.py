@@ -32,6 +32,15 @@ def read_bytes(text: str | int) -> int:
     return size
 
 
+def read_seconds(text: str | float) -> float:
+    """Return seconds from "60", "60s", "90 s", "5min" or "1h"; raise UsageError where that is no time above 0."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h)?", str(text).strip())
+    seconds = float(found[1]) * {"m": 60, "min": 60, "h": 3600}.get(found[2] or "s", 1) if found else 0.0
+    if not seconds > 0:
+        raise UsageError(f'time is {text!r}: expected a time above 0, as "60s", "5min" or "1h"')
+    return seconds
+
+
 def grid(
     problem: str | Iterable[str],
     *,

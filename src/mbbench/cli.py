@@ -4,19 +4,21 @@ Bad input gets one line on standard error and exit code 2; a cell that failed ma
 and makes it 130.
 """
 
+import functools
 import json
+import shlex
 import sys
+import time
 import warnings
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mbbench import __version__, api, case
-from mbbench.measuring.session import size_id
+from mbbench import __version__, api, case, planner
+from mbbench.axes import read_seconds
 from mbbench.record import FAULTS, Record
+from mbbench.terminal import close, micro_batches, numbers, planned, screen, split, watched
 
 app = typer.Typer(
     name="mbbench",
@@ -26,16 +28,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-screen = Console(stderr=True, highlight=False)
-Number = TypeVar("Number", int, float)
 
 
 @app.command(epilog="Example: mbbench run digits-mlp --batch-size 16,64,256,full --loader slice,dataloader --quick")
 def run(
     problem: Annotated[str, typer.Argument(help="A built-in name (mbbench list), my_model.py:problem or pkg.mod:problem.")],
     batch_size: Annotated[
-        str, typer.Option(help="Samples per update, comma-separated; full is all of them.")
-    ] = "32,256,full",
+        str | None,
+        typer.Option(
+            help="Samples per update, comma-separated; full is all. Default: 32,256,full; for a target powers of two."
+        ),
+    ] = None,
+    time_: Annotated[
+        str | None, typer.Option("--time", help="Recommend a batch size within this time: 60s, 5min. Plans by itself.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Training loss to reach. Default: the problem's own, or found by a reference run.")
+    ] = None,
+    lr_policy: Annotated[str, typer.Option(help="Of a target pass: tuned, fixed, linear, sqrt; comma-separated.")] = "tuned",
     n: Annotated[str | None, typer.Option(help="Training rows, comma-separated. Default: the problem's own.")] = None,
     loader: Annotated[str, typer.Option(help=f"Of {', '.join(case.LOADERS)}.")] = "slice",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, xpu; comma-separated.")] = "cpu",
@@ -49,8 +59,10 @@ def run(
     shuffle: Annotated[bool, typer.Option(help="A new order of the rows in every epoch.")] = True,
     rows: Annotated[str, typer.Option(help="Where the rows lie: device, or host (moved batch by batch).")] = "device",
     malloc: Annotated[str, typer.Option(help="default, or mmap64k: a diagnostic of the memory pass.")] = "default",
-    measure: Annotated[str, typer.Option(help="Passes: time, convergence, memory.")] = "time,convergence,memory",
-    seeds: Annotated[int, typer.Option(help="Loss curves per case.")] = 3,
+    measure: Annotated[
+        str | None, typer.Option(help="Passes: time, convergence, memory, target. Default: the first three.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Loss curves per case (3); runs of each learning rate (5).")] = None,
     repeats: Annotated[int, typer.Option(help="Time passes per case, each in a fresh process.")] = 3,
     seconds: Annotated[float, typer.Option(help="Of timed rounds per time pass.")] = 1.0,
     max_steps: Annotated[int | None, typer.Option(help="Of a loss curve. Default: 2000, or 20 epochs if more.")] = None,
@@ -68,27 +80,31 @@ def run(
     ] = False,
 ) -> None:
     """Measure a problem over batch sizes, data set sizes, loaders and devices; end with a verdict."""
+    began, within = time.monotonic(), None if time_ is None else read_seconds(time_)
+    passes = split(measure or ("time,convergence,memory" if within is None else "time,target"))
     plan = api.plan(
         problem,
         results=results,
-        batch_size=_split(batch_size),
-        n=None if n is None else _numbers("n", n, int),
-        loader=_split(loader),
-        device=_split(device),
-        micro_batch=None if micro_batch is None else _micro_batches(micro_batch),
-        optimizer=_split(optimizer),
-        lr=None if lr is None else _numbers("lr", lr, float),
-        dtype=_split(dtype),
-        threads=None if threads is None else _numbers("threads", threads, int),
+        batch_size=split(batch_size) if batch_size else api.AUTO if "target" in passes else api.DEFAULT_BATCH_SIZES,
+        n=None if n is None else numbers("n", n, int),
+        loader=split(loader),
+        device=split(device),
+        micro_batch=None if micro_batch is None else micro_batches(micro_batch),
+        optimizer=split(optimizer),
+        lr=None if lr is None else numbers("lr", lr, float),
+        dtype=split(dtype),
+        threads=None if threads is None else numbers("threads", threads, int),
         shuffle=shuffle,
         options={"rows": rows, "malloc": malloc},
-        measure=_split(measure),
+        measure=passes,
         seeds=seeds,
         repeats=repeats,
         seconds=seconds,
         max_steps=max_steps,
         max_seconds=max_seconds,
-        timeout_s=timeout,
+        target=target,
+        lr_policy=split(lr_policy),
+        timeout_s=timeout if within is None else planner.timeout_s(within),
         memory_budget=memory_budget,
         predict=predict,
         quick=quick,
@@ -98,12 +114,13 @@ def run(
     if plan.kept:
         screen.print(f"{len(plan.kept)} of {len(plan.kept) + len(plan.jobs)} are measured already and kept (--again: anew)")
     if dry_run:
-        for job in plan.jobs:
-            typer.echo(f"{job.kind:12s} {job.case}")
-        typer.echo(f"{len(plan.jobs)} passes over {len(plan.cells)} cells, about {plan.expected_s:.0f} s at most")
+        typer.echo("\n".join(planned(plan, within)))
         return
-    records = _watched(plan)
-    _close(records, results)
+    if within is None:
+        close(watched(plan), results)
+        return
+    say = functools.partial(screen.print, markup=False, soft_wrap=True)
+    close(watched(plan, functools.partial(api.run_within, plan, within, began, say)), results)
 
 
 @app.command(epilog="Example: mbbench maxbatch mlp --n 1000000 --memory-budget 2GiB")
@@ -167,6 +184,23 @@ def report(
     typer.echo(f"\nreport: {output}")
 
 
+@app.command(epilog="Example: mbbench advise results/ --json")
+def advise(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results folder or .jsonl files. Default: results/.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON, a list.")] = False,
+) -> None:
+    """Say which batch size reaches the target loss first, how sure that is, and what to be careful about."""
+    from mbbench import store
+    from mbbench.reporting import advising, choosing
+
+    records = store.load_records(results or [Path("results")])
+    chosen = choosing.choices(records)
+    if not chosen:
+        problem = shlex.quote(records[-1].case.problem)
+        raise case.UsageError(f"no steps to a target were searched for: mbbench run {problem} --time 60s")
+    typer.echo(advising.to_json(chosen) if as_json else "\n".join(advising.lines(chosen)))
+
+
 @app.command("list", epilog="Example: mbbench list --results results/")
 def list_(results: Annotated[Path, typer.Option(help="Folder with records.")] = Path("results")) -> None:
     """List the built-in problems, loaders and optimizers, and what is recorded."""
@@ -190,7 +224,7 @@ def notebook(
         typer.echo(json.dumps(tables))
         return
     typer.echo("\n".join(words.replayed(tables)))
-    records = [record for plan in api.notebook_plans(results) for record in _watched(plan)]
+    records = [record for plan in api.notebook_plans(results) for record in watched(plan)]
     typer.echo("\n".join(words.timed(records)))
 
 
@@ -213,68 +247,3 @@ def main() -> None:
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     screen.print(f"mbbench: warning: {message}", soft_wrap=True, markup=False)
-
-
-def _watched(plan: api.Plan) -> list[Record]:
-    """Do a plan under a progress bar; on Ctrl-C return what is measured, by way of exit code 130."""
-    records, told = list(plan.kept), set[str]()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=screen) as progress:
-        bar = progress.add_task("measuring", total=len(plan.jobs))
-
-        def on_progress(record: Record, printed: str, done: int, total: int) -> None:
-            records.append(record)
-            progress.update(bar, completed=done)
-            measurement = record.measurement
-            if measurement.status not in ("ok", "not_applicable", "budget_exhausted"):
-                line = f"{size_id(record.case)} ({record.kind}): {measurement.status}: {measurement.message}"
-                if line not in told:  # the same of another seed or repeat is no news
-                    told.add(line)
-                    screen.print(line, markup=False, soft_wrap=True)
-            if printed:
-                screen.print(printed, style="dim", markup=False, soft_wrap=True)
-
-        try:
-            api.execute(plan, on_progress)
-        except KeyboardInterrupt:
-            progress.stop()
-            done = len(records) - len(plan.kept)
-            kept = (
-                f"{done} of {len(plan.jobs)} are measured and kept in {plan.session.path}"
-                if done
-                else "nothing measured yet"
-            )
-            screen.print(f"mbbench: stopped by hand: {kept}; the same command goes on from there", soft_wrap=True)
-            raise typer.Exit(130) from None
-    return records
-
-
-def _close(records: list[Record], results: Path) -> None:
-    """Print table, verdict and where everything is; end with exit code 1 where a cell failed."""
-    from mbbench.reporting import advice, analysis
-
-    typer.echo(analysis.text_table(records) + "\n")
-    for line in advice.lines(advice.verdict(records)):
-        typer.echo(line)
-    typer.echo(
-        f"\n{len(records)} records of this grid in {results}; the page: mbbench report {results} -o reports/index.html"
-    )
-    failed = sum(record.measurement.status in FAULTS for record in records)
-    if failed:
-        screen.print(f"mbbench: {failed} of {len(records)} failed; each is in the results with its reason", soft_wrap=True)
-        raise typer.Exit(1)
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _micro_batches(text: str) -> list[int | None]:
-    return [None if part == "none" else _numbers("micro_batch", part, int)[0] for part in _split(text)]
-
-
-def _numbers(name: str, text: str, kind: type[Number]) -> list[Number]:
-    try:
-        return [kind(part) for part in _split(text)]
-    except ValueError:
-        raise case.UsageError(f"{name} is {text!r}: expected numbers separated by commas") from None

@@ -209,16 +209,19 @@ def _measure(config: pytest.Config, items: list[pytest.Item], bench: Bench) -> N
     except UsageError as error:
         raise pytest.UsageError(f"mbbench: {error}") from None
     bench.path = session.path
-    show = _progress(config, len(order), sum(map(expected_s, order)))
-    pending = iter(order)
+    timed = [job for job in order if job.kind != "race"]
+    total = len(timed) + sum(job.repeat for job in order if job.kind == "race")
+    show = _progress(config, total, sum(map(expected_s, order)))
+    pending = iter(timed)
 
-    def on_record(record: Record, printed: str) -> None:
+    def keep(job: Job, record: Record, printed: str) -> None:
         bench.count += 1
-        for nodeid in jobs[next(pending)]:
+        for nodeid in jobs[job]:
             bench.records.setdefault(nodeid, []).append(record)
         show(record, printed)
 
-    execute(session, order, on_record)
+    execute(session, timed, lambda record, printed: keep(next(pending), record, printed))
+    suite.race(session, [job for job in order if job.kind == "race"], keep)
 
 
 def _doubts(bench: Bench) -> list[str]:

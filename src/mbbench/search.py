@@ -96,12 +96,12 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(sorted((run for run in self.runs if run.lr == lr), key=lambda run: run.seed))
 
 
-def crossing(step: Sequence[int], losses: Sequence[float | None], target: float) -> float | None:
-    """Return the steps at which a loss curve first is at or below a target, None where it never is.
+def crossing(step: Sequence[float], losses: Sequence[float | None], target: float) -> float | None:
+    """Return the steps (or seconds) at which a loss curve first is at or below a target, None where it never is.
 
     Interpolated in log loss between the two evaluations around it; linearly where a loss is not above 0.
     """
-    before: tuple[int, float] | None = None
+    before: tuple[float, float] | None = None
     for at, loss in zip(step, losses, strict=True):
         if loss is None:
             before = None

@@ -4,19 +4,22 @@ Knows no pytest: the plugin hands in settings and cells, and shows what comes ba
 """
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mbbench.api import curve_budget
+from mbbench import targets
 from mbbench.axes import read_bytes
-from mbbench.case import Cell, check_name
+from mbbench.case import Budget, Cell, check_name
 from mbbench.measuring import jobs as job_lists
 from mbbench.measuring import session
+from mbbench.measuring.environment import physical_cores
 from mbbench.measuring.jobs import Job
-from mbbench.record import Record
+from mbbench.plans import curve_budget
+from mbbench.record import Record, target_s
+from mbbench.targets import Aim
 
 MEMORY = ("peak_tensor_bytes", "peak_rss_delta_bytes", "peak_device_allocated_bytes", "predicted_peak_bytes", "limit_bytes")
 """What pytest-benchmark's JSON holds of a memory pass."""
@@ -29,12 +32,12 @@ def settings(markers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         UsageError: a marker has a setting or a value that there is not.
     """
     chosen: dict[str, Any] = {"kind": "time", "repeats": 3, "seeds": 3, "seconds": 0.5, "max_steps": None}
-    chosen |= {"max_seconds": None, "memory_budget": None, "unit": None}
+    chosen |= {"max_seconds": None, "memory_budget": None, "unit": None, "target": None}
     for marker in reversed(list(markers)):
         for name in marker:
             check_name("setting of the marker mbbench", name, chosen)
         chosen |= marker
-    check_name("kind of the marker mbbench", chosen["kind"], job_lists.KINDS)
+    check_name("kind of the marker mbbench", chosen["kind"], (*job_lists.USUAL, "race"))
     check_name("unit of the marker mbbench", chosen["unit"] or "run", ("epoch", "step", "run"))
     chosen["unit"] = chosen["unit"] or ("epoch" if chosen["kind"] == "time" else "run")
     return chosen
@@ -45,6 +48,10 @@ def bench_jobs(cell: Cell, settings: Mapping[str, Any], smoke: bool, max_bytes: 
     _, place = job_lists.locate(cell.problem, Path.cwd())
     if max_bytes is None and settings["memory_budget"] is not None:
         max_bytes = read_bytes(settings["memory_budget"])
+    if settings["kind"] == "race" and not smoke:  # stands for a search and as many races as seeds, see `race`
+        limits = {"max_steps": settings["max_steps"], "max_seconds": settings["max_seconds"] or targets.SEARCH_S}
+        budget = Budget(target_loss=settings["target"], max_bytes=max_bytes, **limits)
+        return [Job(kind="race", case=cell, repeat=settings["seeds"], budget=budget, place=place)]
     jobs = job_lists.make_jobs(
         [cell],
         place,
@@ -73,6 +80,46 @@ def bench_session(
     return begun, job_lists.interleaved(job_lists.once_where_unavailable(jobs, facts), begun.run_id)
 
 
+def race(begun: session.Session, jobs: Iterable[Job], on_record: Callable[[Job, Record, str], None]) -> None:
+    """Search the learning rate of each cell that is to be raced, then race all of them, one seed of each after the other.
+
+    Args:
+        begun: the session.
+        jobs: from `bench_jobs`, of kind "race".
+        on_record: told the job with each of its races, or with its search where that reached no target.
+    """
+    groups: dict[tuple[str, int, Budget], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.case.problem, job.repeat, job.budget), []).append(job)
+    for several in groups.values():
+        _race(begun, several, on_record)
+
+
+def _race(begun: session.Session, jobs: Sequence[Job], on_record: Callable[[Job, Record, str], None]) -> None:
+    first = jobs[0]
+    aim = Aim(
+        first.place,
+        seeds=first.repeat,
+        target=first.budget.target_loss or begun.facts[first.case.problem].target_loss,
+        max_steps=first.budget.max_steps,
+        max_s=first.budget.max_seconds or targets.SEARCH_S,
+        max_bytes=first.budget.max_bytes,
+        at_once=physical_cores(),
+    )
+    found = targets.run(begun, [job.case for job in jobs], aim, {}, lambda record, printed: None)
+    by_cell = {targets.searched(record.case): record for record in found}
+    searches = {job.case: by_cell[targets.searched(job.case)] for job in jobs}
+    asked = {msgspec.structs.replace(job.case, seed=0): job for job in jobs}
+    for job in jobs:
+        if targets.typical(searches[job.case]) is None:
+            on_record(job, searches[job.case], "")
+    session.execute(
+        begun,
+        targets.races([job.case for job in jobs], searches, aim),
+        lambda record, printed: on_record(asked[msgspec.structs.replace(record.case, seed=0)], record, printed),
+    )
+
+
 def rounds_s(record: Record, unit: str) -> tuple[float, ...]:
     """Return the seconds of one epoch, one step or one run of a record, once per round."""
     measurement = record.measurement
@@ -82,6 +129,9 @@ def rounds_s(record: Record, unit: str) -> tuple[float, ...]:
         return measurement.steps_s()
     if record.kind == "memory":
         return (measurement.measuring_s,) if measurement.status == "ok" and measurement.measuring_s else ()
+    if record.kind == "race":
+        reached = target_s(record)
+        return () if reached is None else (reached,)
     return (measurement.curve.train_s[-1],) if measurement.curve and measurement.status == "ok" else ()
 
 

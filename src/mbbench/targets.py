@@ -7,13 +7,13 @@ nothing is searched before it; where it reaches none another size is the referen
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from mbbench.case import Budget, Case, Cell
+from mbbench.case import OPTIONS, Budget, Case, Cell, check_name
 from mbbench.measuring import session
 from mbbench.measuring.jobs import Job, Place, Race, SearchPlan
 from mbbench.record import Record
@@ -31,10 +31,12 @@ SLACK = 4.0
 LOOK_FROM = 0.7
 """Of the fewest steps that any seed needed, before a race is first evaluated."""
 RACE_SLACK = 3.0
+"""Times the most steps that any seed needed, after which a race is over."""
+CONTENDERS = 3
+"""Batch sizes of each loader that are raced against the clock."""
 
 
-@dataclass(frozen=True)
-class Aim:
+class Aim(msgspec.Struct, frozen=True):
     """What a search for steps to target was asked for.
 
     Attributes:
@@ -78,6 +80,21 @@ def chains(cells: Iterable[Cell]) -> list[list[Cell]]:
         sorted(chain.values(), key=lambda cell: (abs(math.log(cell.samples_per_step / ANCHOR)), cell.samples_per_step))
         for chain in found.values()
     ]
+
+
+def policies(asked: str | Iterable[str]) -> list[str]:
+    """Return the learning rate policies asked for; raise UsageError where there is no such policy."""
+    several = [asked] if isinstance(asked, str) else list(asked)
+    for policy in several:
+        check_name("lr_policy", policy, OPTIONS["lr_policy"])
+    return several
+
+
+def with_policy(cell: Cell, policy: str) -> Cell:
+    """Return the cell of a search under a learning rate policy."""
+    if policy == OPTIONS["lr_policy"][0]:
+        return cell
+    return msgspec.structs.replace(cell, options=tuple(sorted([*cell.options, ("lr_policy", policy)])))
 
 
 def rule(batch_size: int, anchor: tuple[int, float], critical: float) -> float:
@@ -154,6 +171,8 @@ class Chase:
             reference_steps=max(1, limit // 10),
             noise=True,
         )
+        if cell.option("lr_policy") == "fixed" and cell.lr is not None:
+            plan = msgspec.structs.replace(plan, rates=(cell.lr,), fixed=True)
         if found is not None and found.measurement.search is not None:
             search = found.measurement.search
             rates, fixed = self._rates(cell, search, times)
@@ -174,8 +193,8 @@ class Chase:
         scaled = {"fixed": 1.0, "linear": factor, "sqrt": math.sqrt(factor)}
         if policy != "tuned":
             return (lr * scaled[policy],), True
-        points = [(r.case.samples_per_step, steps) for r in self.records if (steps := _typical(r)) is not None]
-        smallest, largest = min(points), max(points)
+        points = typical_points(self.records)
+        smallest, largest = points[0], points[-1]
         critical = critical_between(smallest, largest) if smallest[0] < largest[0] else 0.0
         guess = rule(cell.samples_per_step, (anchor, lr), critical)
         return tuple(guess * by for by in (times or [2 ** (power / 4) for power in (-2, -1, 0, 1, 2)])), False
@@ -185,7 +204,7 @@ def run(
     begun: session.Session,
     cells: Iterable[Cell],
     aim: Aim,
-    done: dict[tuple[str, ...], Record],
+    done: Mapping[tuple[str, ...], Record],
     on_record: session.OnRecord,
 ) -> list[Record]:
     """Search every chain of these cells; records in `done` with enough seeds stand in for searching again."""
@@ -217,9 +236,58 @@ def _steps(search: Search, target: float) -> float | None:
     return None if lr is None else typical_steps(steps_to(search, lr, target))
 
 
-def _typical(record: Record) -> float | None:
+def typical(record: Record) -> float | None:
+    """Return the typical steps to the target that a target record found, None where there are none."""
     search = record.measurement.search
     return None if search is None or not search.targets else _steps(search, search.target)
+
+
+def typical_points(records: Iterable[Record]) -> list[tuple[int, float]]:
+    """Return (batch size, typical steps to target) of the target records that have them, rising."""
+    return sorted((r.case.samples_per_step, steps) for r in records if (steps := typical(r)) is not None)
+
+
+def steps_through(points: Sequence[tuple[int, float]]) -> Callable[[int], float] | None:
+    """Return S(B) through the smallest and the largest of some points; None without any, constant through one."""
+    if not points:
+        return None
+    (small, steps), (large, _) = points[0], points[-1]
+    critical = critical_between(points[0], points[-1]) if small < large else 0.0
+    if math.isinf(critical):
+        return lambda size: steps * small / size
+    return lambda size: steps * (1 + critical / size) / (1 + critical / small)
+
+
+def step_seconds(record: Record) -> float | None:
+    """Return the seconds of a step of a time record, epoch starts included; None where it was not timed."""
+    epochs = record.measurement.epochs_s(record.case.n_samples) if record.measurement.status == "ok" else ()
+    return statistics.median(epochs) / record.case.steps_per_epoch if epochs else None
+
+
+def contenders(records: Iterable[Record], aim: Aim) -> list[Job]:
+    """Return the races of the batch sizes of the least steps times seconds a step, some of each loader and device."""
+    several = list(records)
+    searches = {searched(r.case): r for r in several if typical(r) is not None}
+    step_s: dict[Cell, list[float]] = {}
+    for record in several:
+        read = step_seconds(record) if record.kind == "time" and record.case.micro_batch is None else None
+        if read is not None:
+            step_s.setdefault(record.case, []).append(read)
+    found: dict[Cell, list[tuple[float, int, Cell]]] = {}
+    for cell, seconds in step_s.items():
+        search = searches.get(searched(cell))
+        steps = None if search is None else typical(search)
+        if steps is not None:
+            size = cell.samples_per_step
+            alike = msgspec.structs.replace(cell, batch_size=None)
+            found.setdefault(alike, []).append((steps * statistics.geometric_mean(seconds), size, cell))
+    chosen = [cell for group in found.values() for *_, cell in sorted(group, key=lambda each: each[:2])[:CONTENDERS]]
+    return races(chosen, {cell: searches[searched(cell)] for cell in chosen}, aim)
+
+
+def searched(cell: Cell) -> Cell:
+    """Return what the search of a cell has in common with it: neither loader, device, threads nor micro-batch matter."""
+    return msgspec.structs.replace(cell, micro_batch=None, threads=1, loader="slice", device="cpu")
 
 
 def races(cells: Iterable[Cell], searches: dict[Cell, Record], aim: Aim) -> list[Job]:

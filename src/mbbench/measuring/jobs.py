@@ -17,7 +17,9 @@ from mbbench.record import Kind
 
 KINDS: tuple[Kind, ...] = ("time", "convergence", "memory", "target", "race")
 USUAL: tuple[Kind, ...] = ("time", "convergence", "memory")
-"""Passes that a run makes where none are named; the others follow from a search for the best batch size."""
+"""Passes that a run makes where none are named."""
+ASKED: tuple[Kind, ...] = (*USUAL, "target")
+"""Passes that may be asked for; a race follows from time and target."""
 MEMORY_UPDATES = 5
 """Most updates of a memory pass (`memory.short_epochs`)."""
 
@@ -26,6 +28,9 @@ SERVER_S = 5.0
 
 MEMORY_S = 0.5
 """What a memory pass of a small cell takes: a few updates, and again under a profiler."""
+
+SEARCH_S = 10.0
+"""What the search of a small cell takes, of 5 rates and 5 seeds (digits-mlp on two cores beside another one: 3 to 13 s)."""
 
 PROCESS_S = 0.1
 """What a cell costs beside measuring and warming up: a forked process and its data."""
@@ -113,6 +118,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         error: why the problem cannot be used; the fields of the problem are then empty.
         default_samples: training rows where none are asked for.
         most_samples: rows there are; None: any number.
+        target_loss: the problem's own, None where it has none.
         source: hash of the file that defines the problem.
         unavailable: why each device that was asked about cannot be used, None where it can.
         free_bytes: memory that can still be taken, for each device that can be used; None where it does not tell.
@@ -122,6 +128,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     default_samples: int = 0
     most_samples: int | None = None
+    target_loss: float | None = None
     source: str = ""
     unavailable: dict[str, str | None] = {}
     free_bytes: dict[str, int | None] = {}
@@ -171,7 +178,7 @@ def make_jobs(
             "convergence": msgspec.structs.replace((curve_budget or default_curve_budget)(cell), max_bytes=max_bytes),
             "memory": Budget(max_steps=MEMORY_UPDATES, max_bytes=max_bytes),
         }
-        for kind in kinds:
+        for kind in (kind for kind in kinds if kind in USUAL):
             common: dict[str, Any] = {"kind": kind, "budget": budgets[kind], "place": place}
             if not isinstance(cell, Case) or kind == "memory":
                 jobs.append(Job(case=cell, repeat=0, **common))
@@ -216,6 +223,8 @@ def expected_s(job: Job) -> float:
     if not isinstance(job.case, Case):
         return 0.0
     seconds = job.budget.max_seconds or 0.0
+    if job.kind in ("target", "race"):
+        seconds = min(seconds, SEARCH_S)
     warm_up_s = min(seconds, 0.3) if job.kind == "time" else 0.0
     return start_s(job) + seconds + warm_up_s
 

@@ -4,10 +4,11 @@ Never imports torch: the parent waits while a worker measures. Easy to get wrong
 a record is on disk before anybody is told of it; and a cell that cannot be run is a record too.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,24 +163,30 @@ def execute(session: Session, jobs: Iterable[Job], on_record: OnRecord = lambda 
 
 
 def execute_together(
-    session: Session, jobs: Sequence[Job], on_record: OnRecord = lambda record, printed: None, at_once: int = 1
+    session: Session, jobs: Iterable[Job], on_record: OnRecord = lambda record, printed: None, at_once: int = 1
 ) -> list[Record]:
-    """Run jobs without a clock, several at once, those first in their order first; return their records as they came."""
+    """Run jobs without a clock, `at_once` of them at a time; return their records as they came.
+
+    `jobs` may be a generator: the next job is asked for when there is room for it.
+    """
     stop = threading.Event()
-    records = []
+    records: list[Record] = []
+    todo, running = iter(jobs), dict[Future[tuple[str, Measurement, str]], Job]()
     with ThreadPoolExecutor(at_once) as pool:
-        running = {pool.submit(_measure, session, job, stop): job for job in jobs}
         try:
-            for done in as_completed(running):
-                records.append(_told(session, running[done], done.result(), on_record))
+            while True:
+                for job in itertools.islice(todo, at_once - len(running)):
+                    running[pool.submit(_measure, session, job, stop)] = job
+                if not running:
+                    return records
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    records.append(_told(session, running.pop(done), done.result(), on_record))
         except BaseException:
             stop.set()
-            pool.shutdown(cancel_futures=True)
             raise
         finally:
             if session.path is not None:
                 store.drop_if_empty(session.path)
-    return records
 
 
 def _told(session: Session, job: Job, measured: tuple[str, Measurement, str], on_record: OnRecord) -> Record:

@@ -134,6 +134,7 @@ def describe(message: bytes, tell: Tell) -> bytes:
         facts = Facts(
             default_samples=problem.default_samples,
             most_samples=problem.most_samples,
+            target_loss=problem.target_loss,
             source=source,
             unavailable=(reasons := {device: devices.unavailable(device) for device in asked}),
             free_bytes={device: limits.free_bytes(device) for device, reason in reasons.items() if reason is None},

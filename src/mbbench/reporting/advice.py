@@ -3,18 +3,21 @@
 Easy to get wrong: a sentence must stay true when the numbers change; each kind of state has a test.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mbbench.record import Record
-from mbbench.reporting import convergence, loaders, memory, readable, speed
+from mbbench.reporting import advising, convergence, loaders, memory, readable, reasons, speed
 from mbbench.reporting.capacity import fitting, full_fits
+from mbbench.reporting.choosing import Choice, choices
 from mbbench.reporting.doubts import doubts, failed, statuses
 from mbbench.reporting.finding import Finding
 from mbbench.reporting.peaks import asked_about, unfit
-from mbbench.reporting.pooling import Setting, settings
+from mbbench.reporting.pooling import Setting, common, settings
 from mbbench.reporting.selection import latest
+from mbbench.reporting.warning import Code
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Answer:
 
     Attributes:
         title: of the setting.
-        headline: two or three sentences, without absolute times.
+        headline: a few sentences: what reaches the target first where that was searched, and which epoch is fastest.
         findings: a handful, the most important first.
     """
 
@@ -58,9 +61,12 @@ class Verdict:
 def verdict(records: Iterable[Record]) -> Verdict:
     """Return the verdict on those of the records that may stand in one report; the others are counted in its doubts."""
     kept, notes = latest(records)
-    found = settings(kept)
-    answers = tuple(Answer(s.title, _headline(s), tuple(_findings(s))) for s in found)
-    return Verdict(_overall(found, answers), answers, tuple(doubts(found, notes)))
+    found, chosen = settings(kept), choices(kept)
+    of = [[choice for choice in chosen if common(choice.cell) == common(setting.pools[0].cell)] for setting in found]
+    answers = tuple(
+        Answer(s.title, _headline(s, several), tuple(_findings(s, several))) for s, several in zip(found, of, strict=True)
+    )
+    return Verdict(_overall(found, answers, chosen), answers, (*_warnings(chosen), *doubts(found, notes)))
 
 
 def lines(verdict: Verdict) -> list[str]:
@@ -76,12 +82,34 @@ def lines(verdict: Verdict) -> list[str]:
     return said
 
 
-def _headline(setting: Setting) -> str:
+def _headline(setting: Setting, chosen: list[Choice]) -> str:
+    """Return what reaches the target first, with the loader that is fastest; and which epoch is fastest."""
+    first = ""
+    if chosen:
+        times = [c.recommendation.seconds if c.recommendation else None for c in chosen]
+        best = min(zip(times, chosen, strict=True), key=lambda pair: pair[0].value if pair[0] else math.inf)[1]
+        first = advising.headline(best)
     room = readable.first_up(fitting(setting, reasons=False))
     if setting.timed:
         tight = any(unfit(pool) for pool in setting.pools)
-        return f"{speed.headline(setting)} {room}".rstrip() if tight else speed.headline(setting)
-    return f"{_untimed(setting, bool(room))} {room}".strip()
+        return f"{first} {speed.headline(setting)} {room if tight else ''}".strip()
+    return f"{first} {_untimed(setting, bool(room))} {room}".strip()
+
+
+def _warnings(chosen: list[Choice]) -> list[Finding]:
+    """Return the warnings on the choices, each sentence once, without those that the doubts on clocks say as well."""
+    said: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for choice in chosen:
+        for warning in choice.warnings:
+            if warning.code not in (Code.CONTENDED, Code.FEW_REPEATS):
+                said.setdefault((warning.code, warning.sentence), (warning.next_step, []))[1].append(choice.title)
+    return [
+        Finding(
+            readable.first_up(code.replace("-", " ")),
+            f"{sentence} {step}" + (f" ({'; '.join(titles)})" if len(titles) < len(chosen) else ""),
+        )
+        for (code, sentence), (step, titles) in said.items()
+    ]
 
 
 def _untimed(setting: Setting, fits_said: bool) -> str:
@@ -96,24 +124,51 @@ def _untimed(setting: Setting, fits_said: bool) -> str:
     return f"No epoch could be timed: {statuses(tried)}."
 
 
-def _findings(setting: Setting) -> list[Finding]:
-    said = speed.findings(setting) + loaders.findings(setting) + memory.findings(setting) + convergence.findings(setting)
-    if setting.timed and not any(pool.trainings for pool in setting.pools):
+def _findings(setting: Setting, chosen: list[Choice]) -> list[Finding]:
+    said = _chosen(chosen)
+    said += speed.findings(setting) + loaders.findings(setting) + memory.findings(setting) + convergence.findings(setting)
+    if setting.timed and not any(pool.trainings or pool.searches for pool in setting.pools):
         said.append(Finding("Convergence", "no loss curve was recorded, so nothing is said on it."))
     return said
 
 
-def _overall(found: list[Setting], answers: tuple[Answer, ...]) -> str:
+def _chosen(chosen: list[Choice]) -> list[Finding]:
+    """Return what there is to say on the choices of a setting: of several, with the loader, or once where it is the same."""
+    every = [(choice, finding) for choice in chosen for finding in reasons.findings(choice)]
+    alike = Counter(finding for _, finding in every)
+    if len(chosen) == 1:
+        return [finding for _, finding in every]
+    return list(
+        dict.fromkeys(
+            finding if alike[finding] == len(chosen) else Finding(f"{finding.label} with {choice.loader}", finding.text)
+            for choice, finding in every
+        )
+    )
+
+
+def _overall(found: list[Setting], answers: tuple[Answer, ...], chosen: list[Choice]) -> str:
     if not found:
         return "There are no records to report."
     if len(found) == 1:
         return answers[0].headline
+    first = _first(chosen)
     timed = [setting for setting in found if setting.timed]
     if not timed:
-        return f"No epoch was timed in any of {len(found)} settings.{_full_batches(found)}"
+        return f"{first}No epoch was timed in any of {len(found)} settings.{_full_batches(found)}"
     if len(timed) == 1:
         return answers[found.index(timed[0])].headline
-    return _fastest(timed) + _costliest(timed) + _full_batches(found)
+    return first + _fastest(timed) + _costliest(timed) + _full_batches(found)
+
+
+def _first(chosen: list[Choice]) -> str:
+    """Return what reaches the target first in how many of several choices, "" where there is none."""
+    if not chosen:
+        return ""
+    winners = Counter(advising.winner(choice) for choice in chosen)
+    words = {"mini": "a mini-batch in", "full": "full batch in", "tie": "a tie in", "only": "nothing to compare with in"}
+    words["none"] = "no recommendation in"
+    parts = [f"{word} {winners[key]}" for key, word in words.items() if winners[key]]  # type: ignore[index]
+    return f"First at the target loss: {readable.listed(parts)} of {len(chosen)} combinations of setting and loader. "
 
 
 def _fastest(timed: list[Setting]) -> str:

@@ -25,9 +25,9 @@ def load(source: Source = "results/") -> pd.DataFrame:
     """Return one row per record of a file, of a folder or of several.
 
     Columns: run_id, kind, repeat, commit, fingerprint, time; `case` (its id) and the fields of Case, with `batch_size` as
-    samples per step and `full_batch` as asked for; the fields of Measurement but its curve; and, medians over the rounds
-    of a time record, `epoch_s` (seconds), `step_s` (seconds) and `samples_per_s`, where samples_per_s * epoch_s is
-    n_samples; `faults_per_epoch`, its minor page faults over its timed epochs. `lr` is the learning rate that was used,
+    samples per step and `full_batch` as asked for; the fields of Measurement but its curve and search; and, medians over
+    the rounds of a time record, `epoch_s` (seconds), `step_s` (seconds) and `samples_per_s`, where samples_per_s * epoch_s
+    is n_samples; `faults_per_epoch`, its minor page faults over its timed epochs. `lr` is the learning rate that was used,
     `lr_asked` that of the case (NaN: the problem's own).
 
     Raises:
@@ -42,7 +42,7 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def curves(source: Source = "results/") -> pd.DataFrame:
-    """Return one row per point of every loss curve of a file, of a folder or of several.
+    """Return one row per point of every loss curve, those of races left out, of a file, of a folder or of several.
 
     Columns: the fields of Case as in `load`, repeat, status; step, epoch, samples, train_s (seconds of training),
     train_loss and heldout_loss (NaN: not finite, or no held-out rows).
@@ -58,7 +58,7 @@ def curve_table(records: Iterable[Record]) -> pd.DataFrame:
     frames = []
     for record in records:
         curve = record.measurement.curve
-        if curve is None:
+        if curve is None or record.kind == "race":  # its few points are no curve to be drawn
             continue
         frame = pd.DataFrame(msgspec.structs.asdict(curve))
         frame = frame.astype({"train_loss": float, "heldout_loss": float})
@@ -80,7 +80,8 @@ def curve_table(records: Iterable[Record]) -> pd.DataFrame:
 def summary(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row per cell apart from seed and repeat, time, memory and convergence side by side.
 
-    `time_status`, `memory_status` and `curve_status` name each way in which its records ended ("": none were asked for).
+    `time_status`, `memory_status`, `curve_status`, `target_status` and `race_status` name each way in which its records
+    ended ("": none were asked for).
     `batch_size` is as asked for (a number or "full"), `samples_per_step` always a number. `epoch_s` comes with its 95 %
     interval (NaN below three repeats). `final_train_loss` and `final_heldout_loss` are medians over the seeds that did
     not diverge, at the end of each one's own training, `final_epoch` the median of where that was. `peak_tensor_bytes`,
@@ -120,7 +121,8 @@ def text_table(records: Iterable[Record]) -> str:
     peaks = cells["peak_tensor_bytes"].fillna(cells["peak_device_allocated_bytes"])
     if peaks.notna().any():
         shown["peak memory"] = [_text(value, readable.size) for value in peaks]
-    passes = zip(cells["time_status"], cells["memory_status"], cells["curve_status"], strict=True)
+    kinds = ("time", "memory", "curve", "target", "race")
+    passes = zip(*(cells[f"{kind}_status"] for kind in kinds), strict=True)
     shown["status"] = [" / ".join(dict.fromkeys(filter(None, each))) for each in passes]
     return shown.to_string(index=False)
 
@@ -143,6 +145,8 @@ def _summary_row(pool: Pool) -> dict[str, object]:
         "steps_per_epoch": cell.steps_per_epoch if cell.applicable else math.nan,
         "time_status": pool.status("time"),
         "curve_status": pool.status("convergence"),
+        "target_status": pool.status("target"),
+        "race_status": pool.status("race"),
         "repeats": len(pool.repeats),
         "epoch_s": epoch.value if epoch else math.nan,
         "epoch_s_low": _known(epoch.low) if epoch else math.nan,
@@ -170,7 +174,7 @@ def _memory(pool: Pool) -> dict[str, float]:
 
 def _row(record: Record) -> dict[str, object]:
     measurement, env = record.measurement, record.environment
-    raw = {name: getattr(measurement, name) for name in Measurement.__struct_fields__ if name != "curve"}
+    raw = {name: getattr(measurement, name) for name in Measurement.__struct_fields__ if name not in ("curve", "search")}
     epochs = measurement.epochs_s(record.case.n_samples) if timed(record) else ()
     steps = measurement.steps_s() if timed(record) else ()
     epoch_s = statistics.median(epochs) if epochs else math.nan

@@ -5,7 +5,7 @@ chosen then; and user text never meets mathtext.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -108,6 +108,21 @@ def binary_scale(axes: Axes, values: pd.Series, label: Callable[[float], str]) -
     ticks = [2.0**power for power in range(low, high + 1, math.ceil((high - low) / 6))]
     axes.set_ylim(2 ** (low - 0.02 * (high - low)), 2 ** (high + 0.04 * (high - low)))
     axes.set_yticks(ticks, [label(tick) for tick in ticks])
+
+
+def batch_ticks(axes: Axes, batch_sizes: Iterable[int], full: Iterable[int]) -> None:
+    """Set a scale of batch sizes, and label those that were asked for: full batch always, the others where there is room."""
+    sizes, whole = sorted(set(batch_sizes), reverse=True), set(full)
+    low, high = math.log2(sizes[-1]) - 0.4, math.log2(sizes[0]) + 0.4
+    kept: list[int] = [size for size in sizes if size in whole]
+    for size in sizes:
+        if all(abs(math.log2(size) - math.log2(other)) > 0.12 * (high - low) for other in kept):
+            kept.append(size)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(2**low, 2**high)
+    axes.xaxis.set_major_locator(NullLocator())
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(kept, [f"full\n{size:,}" if size in whole else f"{size:,}" for size in kept])
 
 
 def threshold(axes: Axes, value: float, label: str) -> None:

@@ -98,7 +98,8 @@ def _none_fits(setting: Setting, outside: Sequence[Pool], where: str) -> str:
 
 def _unknown(setting: Setting) -> bool:
     """Return whether cells that could have been run ended in a way that does not tell whether they fit."""
-    return any(pool.whole and pool.cell.applicable and fits(pool) is None for pool in setting.pools)
+    run = (pool for pool in setting.pools if pool.memories + pool.timings + pool.trainings)
+    return any(pool.whole and pool.cell.applicable and fits(pool) is None for pool in run)
 
 
 def _name(setting: Setting, pool: Pool) -> str:

@@ -5,7 +5,6 @@ tables come aggregated and `errorbar` is None; cells that failed are drawn too; 
 their own, or one line would have two points at one batch size.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,10 +13,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, NullLocator
+from matplotlib.ticker import EngFormatter
 
 from mbbench.reporting import palette, readable
-from mbbench.reporting.canvas import binary_scale, empty, legend, linestyle, scale, threshold
+from mbbench.reporting.canvas import batch_ticks, binary_scale, empty, legend, linestyle, scale, threshold
 
 FAILURE_MARKERS = {"oom": "X", "diverged": "P", "timeout": "d", "unavailable": "*", "not_applicable": "8"}
 """One for each way to fail; anything else is a `FAULT_MARKER` with its own line in the legend."""
@@ -73,7 +72,7 @@ def memory(cells: pd.DataFrame, limits: Sequence[int] = (), holder: str = "proce
     values = [measured["peak_bytes"], measured["process_bytes"], lost["lost_bytes"], pd.Series(limits[:1], dtype=float)]
     binary_scale(axes, pd.concat(values), readable.size)
     handles += _failures(axes, frame[frame["peak_bytes"].isna() & ~frame["status"].isin(["oom", "ok"])], "status", looks)
-    _batch_ticks(axes, frame)
+    batch_ticks(axes, frame["samples_per_step"], frame.loc[frame["batch_size"] == "full", "samples_per_step"])
     if limits:
         lowest = "limit" if len(set(map(readable.size, limits))) == 1 else "lowest limit"
         threshold(axes, limits[0], f"{lowest} {readable.size(limits[0])}")
@@ -98,7 +97,7 @@ def _timed(frame: pd.DataFrame, label: str, formatter: EngFormatter) -> Figure:
         low, high = axes.get_ylim()  # room below the lines, a row for each series that failed
         share = 0.06 + 0.055 * failed["series"].nunique()
         axes.set_ylim(bottom=low * (low / high) ** share if axes.get_yscale() == "log" else low - share * (high - low))
-    _batch_ticks(axes, frame)
+    batch_ticks(axes, frame["samples_per_step"], frame.loc[frame["batch_size"] == "full", "samples_per_step"])
     axes.set(xlabel="batch size", ylabel=label)
     legend(figure, handles)
     return figure
@@ -183,19 +182,3 @@ def _failures(axes: Axes, failed: pd.DataFrame, column: str, looks: dict[str, Lo
         axes.plot([float(row["samples_per_step"])], [height], color=color, transform=transform, zorder=5, **look)
         handles[status] = Line2D([], [], color=palette.MUTED, label=readable.TROUBLES.get(status, status), **look)
     return list(handles.values())
-
-
-def _batch_ticks(axes: Axes, frame: pd.DataFrame) -> None:
-    """Label the batch sizes that were asked for, full batch always, the others where there is room."""
-    sizes = sorted(set(frame["samples_per_step"]), reverse=True)
-    full = set(frame.loc[frame["batch_size"] == "full", "samples_per_step"])
-    low, high = math.log2(sizes[-1]) - 0.4, math.log2(sizes[0]) + 0.4
-    kept: list[int] = [size for size in sizes if size in full]
-    for size in sizes:
-        if all(abs(math.log2(size) - math.log2(other)) > 0.12 * (high - low) for other in kept):
-            kept.append(size)
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(2**low, 2**high)
-    axes.xaxis.set_major_locator(NullLocator())
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(kept, [f"full\n{size:,}" if size in full else f"{size:,}" for size in kept])

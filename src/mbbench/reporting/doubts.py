@@ -12,7 +12,7 @@ from mbbench.record import Record
 from mbbench.reporting import readable
 from mbbench.reporting.finding import Finding
 from mbbench.reporting.peaks import wavers
-from mbbench.reporting.pooling import Pool, Setting, contended
+from mbbench.reporting.pooling import Pool, Setting, contended, once
 from mbbench.reporting.stats import FEWEST
 
 WIDE = 0.10
@@ -26,7 +26,7 @@ EVENTS = 0.05
 def doubts(settings: Sequence[Setting], notes: Sequence[str]) -> list[Finding]:
     """Return the doubts on these settings, and the notes on records that were left out."""
     pools = [pool for setting in settings for pool in setting.pools]
-    records = [record for setting in settings for record in setting.records]
+    records = once(record for setting in settings for record in setting.records)
     said = [
         _failed(records),
         _over_budget(records),

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
-from mbbench.reporting import palette
-from mbbench.reporting.canvas import empty, legend, linestyle, scale
+from mbbench.reporting import palette, readable
+from mbbench.reporting.canvas import batch_ticks, empty, legend, linestyle, scale
 
 AXIS_LABELS = {
     "epoch": "epochs",
@@ -25,6 +25,13 @@ AXIS_LABELS = {
     "samples": "samples seen",
     "train_s": "training time (evaluations excluded)",
 }
+
+EQUAL_LOOKS: dict[str, dict[str, Any]] = {
+    "epoch": {"color": palette.RAMP[1], "marker": "o", "linestyle": (0, (4, 1.5))},
+    "step": {"color": palette.RAMP[6], "marker": "s", "linestyle": (0, (1, 1.2))},
+    "train_s": {"color": palette.INK, "marker": "^", "linestyle": "-"},
+}
+"""Seconds are what a user pays, so their line is the plain one."""
 
 
 def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Figure:
@@ -73,6 +80,31 @@ def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Figure:
         figure.supxlabel(text, x=0.02, ha="left", fontsize=8, color=palette.BAD)
     legend(figure, _loss_handles(frame, looks), "batch size")
     return figure
+
+
+def equal(budgets: pd.DataFrame) -> Figure:
+    """Draw loss against batch size after equal epochs, updates and seconds, from `losses.equal`; in `canvas.style`."""
+    figure, axes = empty()
+    handles = []
+    for axis, rows in budgets.groupby("axis", sort=False):
+        rows = rows.sort_values(["batch_size", "full_batch"])
+        look = EQUAL_LOOKS[str(axis)]
+        axes.plot(rows["batch_size"], rows["loss"], markeredgecolor=palette.PAPER, **look)
+        axes.vlines(rows["batch_size"], rows["low"], rows["high"], color=look["color"], linewidth=2.4, alpha=0.4)
+        handles.append(Line2D([], [], markeredgecolor=palette.PAPER, label=f"after {amount(rows)}", **look))
+    scale(axes, "y", pd.concat([budgets["loss"], budgets["low"], budgets["high"]]))
+    batch_ticks(axes, budgets["batch_size"], budgets.loc[budgets["full_batch"], "batch_size"])
+    axes.set(xlabel="batch size", ylabel="training loss")
+    legend(figure, handles)
+    return figure
+
+
+def amount(rows: pd.DataFrame) -> str:
+    """Return what was held equal in rows of `losses.equal`: "3.2 epochs", "94 updates", "20 ms"."""
+    axis, reached = str(rows["axis"].iloc[0]), float(rows["reached"].iloc[0])
+    if axis == "train_s":
+        return readable.seconds(reached)
+    return f"{reached:,.3g} epochs" if axis == "epoch" else readable.plural(round(reached), "update")
 
 
 def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -102,8 +102,30 @@ def loss_at(pool: Pool, axis: str, position: float) -> Estimate:
     return from_seeds([float(_at(x, y, np.array([position]))[0]) for x, y in curves])
 
 
+def equal(setting: Setting) -> pd.DataFrame:
+    """Return the loss of each batch size after equal epochs, equal updates and equal seconds.
+
+    Columns: axis, reached (the position on it that all comparable pools reached), batch_size (samples per step), full_batch,
+    loss, low, high (NaN below three seeds). Empty where there are no two batch sizes to compare.
+    """
+    pools, rows = comparable(setting), []
+    for axis in ("epoch", "step", "train_s"):
+        reached = horizon(pools, axis) if len(pools) > 1 else None
+        for pool in pools if reached is not None else ():
+            assert reached is not None
+            found = loss_at(pool, axis, reached)
+            where = (axis, reached, pool.cell.samples_per_step, pool.cell.batch_size is None)
+            rows.append((*where, found.value, found.low, found.high))
+    columns = ["axis", "reached", "batch_size", "full_batch", "loss", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).astype({"loss": float, "low": float, "high": float})
+
+
 def _points(record: Record, axis: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions above 0 and finite losses of a curve, up to its first loss that is not finite."""
+    """Return positions above 0 and finite losses of a curve, up to its first loss that is not finite.
+
+    Where the first evaluation comes after several updates (a search's do), the first update is interpolated between it and
+    the start, or an epoch of a small batch would have ended before a large one is looked at.
+    """
     curve = record.measurement.curve
     assert curve is not None  # callers ask for records with a curve
     x = np.array(getattr(curve, axis), dtype=float)
@@ -111,6 +133,10 @@ def _points(record: Record, axis: str) -> tuple[np.ndarray, np.ndarray]:
     broken = ~np.isfinite(y)
     end = int(np.argmax(broken)) if broken.any() else len(y)
     x, y = x[:end], y[:end]
+    if end > 1 and x[0] == 0 < x[1] and curve.step[1] > 1:
+        part = 1 / curve.step[1]
+        one = y[0] ** (1 - part) * y[1] ** part if (y > 0).all() else y[0] + part * (y[1] - y[0])
+        x, y = np.insert(x, 1, part * x[1]), np.insert(y, 1, one)
     return x[x > 0], y[x > 0]
 
 

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from mbbench.record import Record
 from mbbench.reporting import palette, provenance, readable, sections, svg
 from mbbench.reporting.advice import Verdict, verdict
+from mbbench.reporting.choosing import choices
 from mbbench.reporting.doubts import failed
 from mbbench.reporting.pooling import settings
 from mbbench.reporting.selection import latest
@@ -41,9 +42,10 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = output.parent / "figures" if figures else None
     styles = svg.Styles()
+    found = choices(kept)
     shorts = sections.short_titles([answer.title for answer in said.answers])
     shown = [
-        sections.section(number, short, setting, answer, styles, folder)
+        sections.section(number, short, setting, answer, found, styles, folder)
         for number, (short, setting, answer) in enumerate(zip(shorts, settings(kept), said.answers, strict=True), start=1)
     ]
     css = palette.css() + _read("style.css") + styles.css()

@@ -14,6 +14,7 @@ import msgspec
 from mbbench.case import Cell
 from mbbench.record import Kind, Record
 from mbbench.reporting import readable
+from mbbench.reporting.placing import placed
 from mbbench.reporting.stats import Estimate, from_repeats
 
 CONTENDED = 1.05
@@ -31,12 +32,21 @@ class Pool:
         timings: its time records.
         trainings: its convergence records.
         memories: its memory records.
+        searches: the target records that belong to it, see `placing.py`; each may belong to several pools.
+        races: its race records.
     """
 
     cell: Cell
     timings: tuple[Record, ...]
     trainings: tuple[Record, ...]
     memories: tuple[Record, ...] = ()
+    searches: tuple[Record, ...] = ()
+    races: tuple[Record, ...] = ()
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Every record of it."""
+        return self.timings + self.trainings + self.memories + self.searches + self.races
 
     @property
     def name(self) -> str:
@@ -76,8 +86,7 @@ class Pool:
 
     def status(self, kind: Kind) -> str:
         """Return how its records of a pass ended, each way named once, "ok" first; "" where there are none."""
-        records = {"time": self.timings, "convergence": self.trainings, "memory": self.memories}[kind]
-        found = {record.measurement.status for record in records}
+        found = {record.measurement.status for record in self.records if record.kind == kind}
         return ", ".join(sorted(found, key=lambda status: (status != "ok", status)))
 
 
@@ -100,8 +109,8 @@ class Setting:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Every record of every pool."""
-        return tuple(record for pool in self.pools for record in pool.timings + pool.trainings + pool.memories)
+        """Every record of every pool, once."""
+        return once(record for pool in self.pools for record in pool.records)
 
     @property
     def loaders(self) -> tuple[str, ...]:
@@ -140,19 +149,19 @@ def contended(record: Record) -> bool | None:
 
 def pools(records: Iterable[Record]) -> list[Pool]:
     """Return the records as pools, ordered as a reader looks for them: by problem, n, device, loader, batch size."""
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(str(unseeded(record.case)), []).append(record)
+    found: dict[str, list[tuple[Cell, Record]]] = {}
+    for cell, record in placed(records):
+        found.setdefault(str(unseeded(cell)), []).append((cell, record))
     made = [_pool(of_one_cell) for of_one_cell in found.values()]
-    return sorted(made, key=lambda pool: (_common(pool.cell), pool.cell.loader != "slice", _place(pool.cell)))
+    return sorted(made, key=lambda pool: (common(pool.cell), pool.cell.loader != "slice", _place(pool.cell)))
 
 
 def settings(records: Iterable[Record]) -> list[Setting]:
     """Return the records as settings, in the order of `pools`."""
     found: dict[tuple[object, ...], list[Pool]] = {}
     for pool in pools(records):
-        found.setdefault(_common(pool.cell), []).append(pool)
-    return [Setting(_title(several[0].cell), tuple(several)) for several in found.values()]
+        found.setdefault(common(pool.cell), []).append(pool)
+    return [Setting(title(several[0].cell), tuple(several)) for several in found.values()]
 
 
 def unseeded(cell: Cell) -> Cell:
@@ -160,25 +169,30 @@ def unseeded(cell: Cell) -> Cell:
     return msgspec.structs.replace(cell, seed=0)
 
 
-def _pool(records: list[Record]) -> Pool:
-    ordered = sorted(records, key=lambda record: (record.case.seed, record.repeat))
-    timings, trainings, memories = (
-        tuple(record for record in ordered if record.kind == kind) for kind in ("time", "convergence", "memory")
-    )
-    return Pool(ordered[0].case, timings, trainings, memories)
+def once(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Return the records, one that belongs to several pools only once."""
+    return tuple({id(record): record for record in records}.values())
+
+
+def _pool(pairs: list[tuple[Cell, Record]]) -> Pool:
+    ordered = sorted(pairs, key=lambda pair: (pair[1].case.seed, pair[1].repeat, str(pair[1].case)))
+    kinds: tuple[Kind, ...] = ("time", "convergence", "memory", "target", "race")
+    cell = next((cell for cell, record in ordered if record.kind != "target"), ordered[0][0])
+    return Pool(cell, *(tuple(record for _, record in ordered if record.kind == kind) for kind in kinds))
 
 
 def _place(cell: Cell) -> tuple[str, int, bool, int]:
     return cell.loader, cell.samples_per_step, cell.batch_size is None, cell.micro_batch or 0
 
 
-def _common(cell: Cell) -> tuple[object, ...]:
+def common(cell: Cell) -> tuple[object, ...]:
     """Return what two cells of one setting have in common, sortable: no learning rate becomes 0, below every real one."""
     about = (cell.problem, cell.n_samples, cell.device, cell.threads, cell.optimizer, cell.lr or 0.0, cell.dtype)
     return (*about, not cell.shuffle, cell.options)
 
 
-def _title(cell: Cell) -> str:
+def title(cell: Cell) -> str:
+    """Return what the cells of a setting have in common, in words: "linear, n = 8,192, CPU, 1 thread"."""
     parts = [cell.problem, f"n = {cell.n_samples:,}", cell.device.upper()]
     if cell.device == "cpu":
         parts.append(readable.plural(cell.threads, "thread"))

@@ -5,7 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from mbbench.record import Record
 from mbbench.reporting import readable
+from mbbench.reporting.placing import POLICIES, POLICY
 
+USUAL = ("time", "convergence", "memory")
+"""Passes that a run makes where none are named."""
 WORDS = (
     ("sample", "샘플", "one row of the data"),
     ("batch", "배치", "the samples of one update; full batch (전체 배치): all of them"),
@@ -17,6 +20,7 @@ WORDS = (
     ("repeat", "반복 측정", "one fresh process that times a cell again"),
     ("micro-batch", "마이크로배치", "the samples of one forward pass, where an update is put together from several"),
     ("gradient accumulation", "그래디언트 누적", "adding up the gradients of micro-batches before one update"),
+    ("target", "목표 손실", "a training loss to be reached; steps and seconds to it are what batch sizes are compared by"),
     ("peak memory", "최대 메모리 사용량", "the most that is taken at one moment: rows, model, optimizer, activations"),
 )
 """English, Korean, meaning."""
@@ -64,34 +68,48 @@ def commands(records: Sequence[Record]) -> list[str]:
 
 def _command(problem: str, records: Sequence[Record]) -> str:
     cells = [record.case for record in records]
+    # Threads, loader and device of a search are nobody's wish, as long as there is anything else.
+    asked = [record.case for record in records if record.kind != "target"] or cells
     sizes: list[int | str] = sorted({cell.batch_size for cell in cells if cell.batch_size is not None})
     sizes += ["full"] if any(cell.batch_size is None for cell in cells) else []
     parts = ["mbbench", "run", shlex.quote(problem), "--batch-size", _joined(sizes)]
     parts += ["--n", _joined(sorted({cell.n_samples for cell in cells}))]
     for name, default in (("loader", "slice"), ("device", "cpu"), ("optimizer", "sgd"), ("dtype", "float32")):
-        values = list(dict.fromkeys(getattr(cell, name) for cell in cells))
+        values = list(dict.fromkeys(getattr(cell, name) for cell in asked))
         parts += [f"--{name}", _joined(values)] if values != [default] else []
     for name in ("lr", "micro_batch"):
         values = sorted({value for cell in cells if (value := getattr(cell, name)) is not None})
         parts += [f"--{name.replace('_', '-')}", _joined(values)] if values else []
-    parts += ["--threads", _joined(sorted({cell.threads for cell in cells}))]
+    parts += ["--threads", _joined(sorted({cell.threads for cell in asked}))]
     parts += ["--no-shuffle"] if not all(cell.shuffle for cell in cells) else []
-    for name, value in sorted({option for cell in cells for option in cell.options}):
+    for name, value in sorted({option for cell in asked for option in cell.options if option[0] != POLICY}):
         parts += [f"--{name}", value]
-    parts += _passes(records)
+    return " ".join([*parts, *_passes(records), *_replications(records)])
+
+
+def _passes(records: Sequence[Record]) -> list[str]:
+    """Return what asks for the passes that there are, where not for the usual ones, for a search's aim, and for memory."""
+    kinds = [kind for kind in (*USUAL, "target") if any(record.kind == kind for record in records)]
+    parts = ["--measure", _joined(kinds)] if kinds != list(USUAL) else []
+    searches = [record for record in records if record.kind == "target"]
+    policies = [policy for policy in POLICIES if any(record.case.option(POLICY) == policy for record in searches)]
+    parts += ["--lr-policy", _joined(policies)] if policies not in ([], list(POLICIES[:1])) else []
+    aims = {record.budget.target_loss for record in searches}
+    parts += ["--target", f"{aim:g}"] if len(aims) == 1 and (aim := aims.pop()) is not None else []
+    budget = max((record.budget.max_bytes or 0 for record in records), default=0)
+    return parts + (["--memory-budget", str(budget)] if budget else [])
+
+
+def _replications(records: Sequence[Record]) -> list[str]:
+    """Return what asks for as much time, as many repeats and as many seeds."""
+    parts = []
     for kind, flag in (("time", "--seconds"), ("convergence", "--max-seconds")):
         longest = max((r.budget.max_seconds or 0.0 for r in records if r.kind == kind), default=0.0)
         parts += [flag, f"{longest:g}"] if longest else []
     parts += ["--repeats", str(1 + max((r.repeat for r in records if r.kind == "time"), default=0))]
-    return " ".join([*parts, "--seeds", str(len({r.case.seed for r in records if r.kind == "convergence"}) or 1)])
-
-
-def _passes(records: Sequence[Record]) -> list[str]:
-    """Return what asks for the passes that there are, where not for all of them, and for their memory budget."""
-    kinds = [kind for kind in ("time", "convergence", "memory") if any(record.kind == kind for record in records)]
-    parts = ["--measure", _joined(kinds)] if len(kinds) < 3 else []
-    budget = max((record.budget.max_bytes or 0 for record in records), default=0)
-    return parts + (["--memory-budget", str(budget)] if budget else [])
+    trained = len({r.case.seed for r in records if r.kind == "convergence"})
+    searched = max((len(seen.seeds) for r in records if (seen := r.measurement.search)), default=0)
+    return [*parts, "--seeds", str(trained or searched or 1)]
 
 
 def _joined(values: Iterable[object]) -> str:

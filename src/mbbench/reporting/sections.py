@@ -2,53 +2,32 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mbbench.reporting import canvas, charts, loss_chart, losses, peaks, readable, speed, svg, tables
+from mbbench.reporting import (
+    canvas,
+    charts,
+    loss_frame,
+    peaks,
+    pooling,
+    readable,
+    speed,
+    svg,
+    tables,
+    target_frames,
+    tuned_curves,
+)
 from mbbench.reporting.advice import Answer
 from mbbench.reporting.analysis import pool_table
+from mbbench.reporting.choosing import Choice
+from mbbench.reporting.finding import Finding
+from mbbench.reporting.frames import Drawer, Frame, Picture
 from mbbench.reporting.pooling import Pool, Setting
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure in the page.
-
-    Attributes:
-        name: of its files.
-        tab: on the switch between pictures of one frame.
-        svg: the element.
-        finding: one sentence on what it shows.
-        files: whether it lies beside the page as SVG and PNG.
-    """
-
-    name: str
-    tab: str
-    svg: str
-    finding: str
-    files: bool
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Pictures of the same data, side by side or to switch between, with method and table.
-
-    Attributes:
-        title: in words.
-        switch: show one picture at a time.
-        pictures: one or more.
-        method: one sentence on how it was made.
-        table: the numbers behind it.
-    """
-
-    title: str
-    switch: bool
-    pictures: tuple[Picture, ...]
-    method: str
-    table: tables.Table
+CAPTIONS = ("Memory", "Equal epochs", "Equal updates")
+"""Labels of findings that are long and stand under a figure: said there, they are not said again above it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +46,12 @@ class Section:
     answer: Answer
     frames: tuple[Frame, ...]
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what it says that none of its long captions says."""
+        said = {picture.finding for frame in self.frames for picture in frame.pictures}
+        return tuple(f for f in self.answer.findings if f.label not in CAPTIONS or readable.first_up(f.text) not in said)
+
 
 def short_titles(titles: Sequence[str]) -> list[str]:
     """Return what tells titles apart: the problem alone where that is enough."""
@@ -74,8 +59,16 @@ def short_titles(titles: Sequence[str]) -> list[str]:
     return [problem if problems.count(problem) == 1 else title for problem, title in zip(problems, titles, strict=True)]
 
 
-def section(number: int, short: str, setting: Setting, answer: Answer, styles: svg.Styles, folder: Path | None) -> Section:
-    """Draw the figures of a setting and put them beside its answer."""
+def section(
+    number: int,
+    short: str,
+    setting: Setting,
+    answer: Answer,
+    choices: Sequence[Choice],
+    styles: svg.Styles,
+    folder: Path | None,
+) -> Section:
+    """Draw the figures of a setting and put them beside its answer; of the choices, those of this setting."""
     anchor = f"s{number}"
     said = {finding.label: finding.text for finding in answer.findings}
 
@@ -89,17 +82,18 @@ def section(number: int, short: str, setting: Setting, answer: Answer, styles: s
         drawn = svg.inline(text, full, f"{setting.title}: {finding}", styles)
         return Picture(full, tab, drawn, readable.first_up(finding), folder is not None)
 
-    frames = []
+    own = [choice for choice in choices if pooling.common(choice.cell) == pooling.common(setting.pools[0].cell)]
+    frames = target_frames.frames(own, picture)
     if setting.timed:
         frames.append(_times(setting, said, picture))
     if _drawable(setting):
         frames.append(_memory(setting, said, picture))
-    if any(record.measurement.curve for record in setting.records):
-        frames.append(_losses(setting, said, picture))
+    tuned = tuned_curves.tuned(setting.title, own)
+    if tuned is not None:
+        frames.append(loss_frame.tuned(tuned, own, any(pool.trainings for pool in setting.pools), picture))
+    elif any(record.measurement.curve for pool in setting.pools for record in pool.trainings):
+        frames.append(loss_frame.fixed(setting, said, picture))
     return Section(anchor, short, answer, tuple(frames))
-
-
-Drawer = Callable[[str, str, str, Callable[[], Figure]], Picture]
 
 
 def _times(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
@@ -142,30 +136,6 @@ def _drawable(setting: Setting) -> bool:
     if not any(pool.memories for pool in setting.pools):
         return False
     return bool(peaks.table(setting)[["peak_bytes", "lost_bytes"]].notna().any(axis=None))
-
-
-def _losses(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
-    without = [
-        f"{pool.batch}: {readable.TROUBLES.get(pool.trainings[0].measurement.status, 'no curve')}"
-        for pool in setting.pools
-        if pool.trainings and not any(record.measurement.curve for record in pool.trainings)
-    ]
-    tabs = {"epoch": "Equal epochs", "step": "Equal updates", "samples": "Equal epochs", "train_s": "Equal seconds"}
-    names = {"epoch": "epochs", "step": "updates", "samples": "samples", "train_s": "seconds"}
-    pictures = []
-    for axis in losses.AXES:
-        bands = losses.bands(setting, axis)
-        if bands.empty:
-            continue
-        finding = said.get(tabs[axis]) or said.get("Convergence") or "training loss of each batch size."
-        pictures.append(picture(f"loss-{axis}", names[axis], finding, partial(loss_chart.loss, bands, axis, without)))
-    seeds = sorted({len(pool.finished) for pool in setting.pools if pool.finished})
-    band = "band: its 95 % interval" if seeds and seeds[0] > 2 else "fewer than three seeds: no band"
-    method = (
-        f"Geometric mean over the seeds of the loss of all training rows; {band}. The loss before the first update is not "
-        f"drawn. {readable.first_up(said.get('No ranking', 'Not a ranking of batch sizes.'))}"
-    )
-    return Frame("How does the loss fall?", True, tuple(pictures), method, tables.loss_table(setting))
 
 
 def _interval(pool: Pool) -> bool:

@@ -4,13 +4,17 @@ Easy to get wrong: what is not known is an empty field, never 0; and a column th
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
 
 from mbbench.record import Kind
 from mbbench.reporting import losses, readable
 from mbbench.reporting.analysis import pool_table
 from mbbench.reporting.peaks import Peak, limit, peak, unfit
 from mbbench.reporting.pooling import Pool, Setting
+from mbbench.reporting.target_words import STATUSES
 
 Table = tuple[list[str], list[list[str]]]
 """Heads and rows, as text."""
@@ -79,6 +83,49 @@ def loss_table(setting: Setting) -> Table:
         row["after epochs"] = _known(ends.final_epoch, "{:,.4g}".format)
         rows.append(row | {"seeds": str(ends.seeds), "status": _status(pool, "convergence")})
     return _table(rows, (*heads, "final loss (median)", "held-out", "after epochs", "seeds", "status"))
+
+
+def target_table(sizes: pd.DataFrame) -> Table:
+    """Return what each size took to the target, from `target_table.sizes`."""
+    rows = []
+    for size in sizes.to_dict("records"):
+        row = _sized(size) | {"lr": _known(size["lr"], "{:.3g}".format), "steps (seeds)": _steps(size)}
+        row["a step"] = _known(size["step_s"], readable.seconds)
+        row["time to target (95 %)"] = _ranged(size, "seconds", ("seconds_low", "seconds_high"), readable.seconds)
+        row["of least"] = _known(size["multiple"], readable.multiple)
+        lost = size["races_reached"] < size["races"]
+        raced = _known(size["race_s"], readable.seconds)
+        row["raced"] = f"{raced} ({size['races_reached']} of {size['races']})".lstrip() if lost else raced
+        ended = STATUSES.get(size["status"], size["status"])
+        word = "recommended" if size["recommended"] else "as good" if size["as_good"] else ended
+        some = 0 < size["reached"] < size["seeds"]
+        rows.append(row | {"status": f"{word} ({size['reached']} of {size['seeds']})" if some else word})
+    return _table(rows, ("status", "lr", "steps (seeds)", "a step", "time to target (95 %)", "of least", "raced"))
+
+
+def step_table(steps: pd.DataFrame) -> Table:
+    """Return the steps and samples that each size took to the target, from `step_table.steps`."""
+    rows = []
+    for size in steps.to_dict("records"):
+        row = _sized(size) | {"loader": size["series"], "steps (seeds)": _steps(size)}
+        row["samples"] = _known(size["samples"], readable.count)
+        rows.append(row | {"status": STATUSES.get(size["status"], size["status"])})
+    return _table(rows, ("steps (seeds)", "samples", "status"))
+
+
+def _sized(size: Mapping[Hashable, Any]) -> dict[str, str]:
+    batch = f"full ({size['batch_size']:,})" if size["full_batch"] else f"{size['batch_size']:,}"
+    return {"batch size": batch, "loader": str(size["loader"])}
+
+
+def _steps(size: Mapping[Hashable, Any]) -> str:
+    return _ranged(size, "steps", ("steps_low", "steps_high"), readable.count)
+
+
+def _ranged(row: Mapping[Hashable, Any], name: str, ends: tuple[str, str], form: Callable[[float], str]) -> str:
+    """Return a value with what it ranges over, where that is known and anything at all: "200 (160 to 250)"."""
+    value, low, high = (_known(row[each], form) for each in (name, *ends))
+    return f"{value} ({low} to {high})" if value and low and low != high else value
 
 
 def _cell(pool: Pool) -> dict[str, str]:

@@ -1,0 +1,244 @@
+"""Answer inside a given time: time every cell once, search the most promising batch sizes first, race the best, stop.
+
+`mbbench run PROBLEM --time 60s`. Easy to get wrong: what is dropped has to be said, and must not be what might have won. So
+each cell is timed before anything is dropped; what is predicted to take longest to the target goes first, by S(B) through
+the two batch sizes that are tuned first and by the times just read; and no part may eat the time of those behind it.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mbbench import targets
+from mbbench.case import Cell
+from mbbench.measuring import jobs as job_lists
+from mbbench.measuring import session
+from mbbench.measuring.jobs import Job
+from mbbench.record import Record
+from mbbench.targets import Aim, Chase
+
+CLOSING_S = 4.0
+"""To import pandas and to say what was found."""
+TIMING_SHARE, REFERENCE_SHARE, RACING_SHARE = 0.2, 0.35, 0.15
+"""Of the time there is: most for timing each cell once, most for the reference run, least for repeats and races."""
+SCREEN_S, FEWEST_S = 0.1, 0.02
+"""Of timed rounds: in each pass where there is time, and at least."""
+FEWEST_SEARCH_S = 2.0
+"""Below which no search is begun."""
+HOPEFUL = 2.5
+"""Times the best time to target so far, up to which a cell is timed again."""
+REPEATS = 3
+ACROSS = 11
+"""Batch sizes below the full batch where none are named."""
+
+Say = Callable[[str], None]
+
+
+def timeout_s(seconds: float) -> float:
+    """Return the seconds after which a cell is killed in a run with an end."""
+    return max(10.0, seconds / 2)
+
+
+def default_sizes(n: int) -> list[int | str]:
+    """Return powers of two below n, or of four where that makes more than `ACROSS`, and the full batch."""
+    powers = [2**power for power in range(math.ceil(math.log2(n)))] if n > 1 else []
+    while len(powers) > ACROSS:
+        powers = powers[::2]
+    return [*powers, "full"]
+
+
+@dataclass
+class Timed:
+    """A run with an end: what it works with, and what it has found.
+
+    Attributes:
+        begun: the session.
+        cells: the grid.
+        aim: of the search.
+        until: monotonic time by which everything is said.
+        seconds: the time there was.
+        say: told each decision.
+        on_record: told each record.
+    """
+
+    begun: session.Session
+    cells: Sequence[Cell]
+    aim: Aim
+    until: float
+    seconds: float
+    say: Say
+    on_record: session.OnRecord
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds before the closing words."""
+        return self.until - CLOSING_S - time.monotonic()
+
+    def told(self, record: Record, printed: str) -> None:
+        """Keep a record and pass it on."""
+        self.records.append(record)
+        self.on_record(record, printed)
+
+
+def run(timed: Timed) -> list[Record]:
+    """Measure inside the time; return the records."""
+    _time_once(timed)
+    for chain in targets.chains(timed.cells):
+        _search(timed, Chase(chain, timed.aim, timed.begun.key))
+    _time_again(timed)
+    _race(timed, targets.contenders(timed.records, timed.aim))
+    return timed.records
+
+
+def _time_once(timed: Timed) -> None:
+    """Time each cell in one process; fewer batch sizes where there is no time for all."""
+    cells, pass_s = list(timed.cells), SCREEN_S
+    allowed = TIMING_SHARE * timed.seconds
+    while len(cells) > 4 and _passes_s(cells, FEWEST_S) > allowed:
+        sizes = sorted({cell.samples_per_step for cell in cells})
+        kept = {*sizes[::2], sizes[-1]}
+        dropped = [str(size) for size in sizes if size not in kept]
+        timed.say(f"no time to time every batch size: {', '.join(dropped)} dropped, those between them tell")
+        cells = [cell for cell in cells if cell.samples_per_step in kept]
+    pass_s = min(SCREEN_S, max(FEWEST_S, (allowed / len(cells) - job_lists.PROCESS_S) / 2))
+    timed.cells = cells
+    timed.say(
+        f"{len(cells)} cells to time, about {_passes_s(cells, pass_s):.0f} s a round; "
+        f"{sum(map(len, targets.chains(cells)))} searches of a learning rate; {timed.left_s:.0f} s left"
+    )
+    jobs = job_lists.make_jobs(
+        cells, timed.aim.place, kinds=["time"], repeats=1, seconds=pass_s, max_bytes=timed.aim.max_bytes
+    )
+    session.execute(timed.begun, _while(timed, job_lists.interleaved(jobs, timed.begun.run_id), 0.6), timed.told)
+
+
+def _passes_s(cells: Sequence[Cell], pass_s: float) -> float:
+    return len(cells) * (job_lists.PROCESS_S + 2 * pass_s)  # the warm-up takes as long as the rounds, at most
+
+
+def _while(timed: Timed, jobs: Iterable[Job], share: float) -> Iterator[Job]:
+    """Yield jobs for as long as more than this share of the whole time is left."""
+    todo = list(jobs)
+    for number, job in enumerate(todo):
+        if timed.left_s < share * timed.seconds:
+            timed.say(f"{len(todo) - number} of {len(todo)} passes dropped: there is no time for them")
+            return
+        yield job
+
+
+def _search(timed: Timed, chase: Chase) -> None:
+    """Search the chain: the reference and the largest first, the others by what they promise, while there is time."""
+    reserve_s = RACING_SHARE * timed.seconds
+    chase.aim = msgspec.structs.replace(timed.aim, max_s=REFERENCE_SHARE * timed.seconds)
+    for jobs in chase.stages():
+        if chase.reference is not None and len(jobs) > 1:
+            jobs = list(_promising(timed, chase, jobs))
+        chase.records += session.execute_together(
+            timed.begun, _in_time(timed, jobs, reserve_s), timed.told, timed.aim.at_once
+        )
+
+
+def _in_time(timed: Timed, jobs: Sequence[Job], reserve_s: float) -> Iterator[Job]:
+    """Yield searches, each bounded by the time there is as it begins; drop those that would hardly begin."""
+    for number, job in enumerate(jobs):
+        assert job.search is not None
+        left_s = timed.left_s - reserve_s
+        if left_s < FEWEST_SEARCH_S:
+            sizes = ", ".join(f"{each.case.samples_per_step:,}" for each in jobs[number:])
+            timed.say(f"batch {sizes} not searched: there is no time left")
+            return
+        yield msgspec.structs.replace(job, search=msgspec.structs.replace(job.search, most_s=min(job.search.most_s, left_s)))
+
+
+def _promising(timed: Timed, chase: Chase, jobs: Sequence[Job]) -> Iterator[Job]:
+    """Yield the jobs by what they promise; stop, and say what is dropped, before the time is over."""
+    predicted = _predicted_s(timed, chase)
+    best = min(predicted.values(), default=math.inf)
+    promise = sorted(jobs, key=lambda job: predicted.get(job.case.samples_per_step, math.inf))
+    cost_s = {job.case.samples_per_step: _search_s(chase, job) for job in jobs}
+    spare = (timed.left_s - RACING_SHARE * timed.seconds) * timed.aim.at_once
+    for job in promise:
+        size = job.case.samples_per_step
+        if cost_s[size] > spare:
+            times = predicted.get(size, math.inf) / best
+            why = f"predicted {times:.1f} times as long to the target as the best" if math.isfinite(times) else "not timed"
+            timed.say(f"batch {size:,} not searched: {why}, and its search would take about {cost_s[size]:.0f} s")
+            continue
+        spare -= cost_s[size]
+        yield job
+
+
+def _predicted_s(timed: Timed, chase: Chase) -> dict[int, float]:
+    """Return the predicted time to target of each batch size that was timed, by its fastest loader."""
+    points = targets.typical_points(chase.records)
+    steps = targets.steps_through(points)
+    found: dict[int, float] = {}
+    for record in timed.records:
+        if record.kind != "time" or record.measurement.status != "ok":
+            continue
+        size, step_s = record.case.samples_per_step, targets.step_seconds(record)
+        if step_s is not None and steps is not None:
+            found[size] = min(found.get(size, math.inf), step_s * steps(size))
+    return found
+
+
+def _search_s(chase: Chase, job: Job) -> float:
+    """Return about how long a search takes: as the reference run for its runs, longer by the root of how many more steps.
+
+    Their root, since much of a search is evaluations: batch 1 of digits-mlp takes 19 times the steps and 2.5 times as long.
+    """
+    assert chase.reference is not None
+    reference, search = chase.reference.measurement, job.search
+    steps = targets.steps_through(targets.typical_points(chase.records))
+    if reference.search is None or search is None or steps is None:
+        return reference.measuring_s or 1.0
+    runs = len(search.rates) * len(search.seeds) / max(1, len(reference.search.runs))
+    more = steps(job.case.samples_per_step) / steps(chase.reference.case.samples_per_step)
+    return (reference.measuring_s or 1.0) * runs * max(1.0, math.sqrt(more))
+
+
+def _time_again(timed: Timed) -> None:
+    """Time again what may be best, until there are enough repeats or no time."""
+    step_s: dict[Cell, float] = {}
+    budgets = {}
+    for record in timed.records:
+        if record.kind == "time" and (seconds := targets.step_seconds(record)) is not None:
+            step_s[record.case], budgets[record.case] = seconds, record.budget
+    steps = {
+        record.case.samples_per_step: found for record in timed.records if (found := targets.typical(record)) is not None
+    }
+    target_s = {
+        cell: seconds * steps[cell.samples_per_step] for cell, seconds in step_s.items() if cell.samples_per_step in steps
+    }
+    jobs = []
+    for repeat in range(1, REPEATS):
+        for loader in dict.fromkeys(cell.loader for cell in target_s):
+            own = {cell: seconds for cell, seconds in target_s.items() if cell.loader == loader}
+            best = min(own.values())
+            hopeful = sorted((cell for cell in own if own[cell] <= HOPEFUL * best), key=lambda cell: own[cell])
+            jobs += [
+                Job(kind="time", case=cell, repeat=repeat, budget=budgets[cell], place=timed.aim.place) for cell in hopeful
+            ]
+    session.execute(timed.begun, _while(timed, jobs, RACING_SHARE / 2), timed.told)
+
+
+def _race(timed: Timed, races: Sequence[Job]) -> None:
+    """Race one seed of every contender after the other, for as long as there is time."""
+    done: list[Job] = []
+
+    def while_there_is_time() -> Iterator[Job]:
+        longest_s = 0.0
+        for job in races:
+            began = time.monotonic()
+            if timed.left_s < longest_s:
+                timed.say(f"{len(races) - len(done)} of {len(races)} races dropped: there is no time for them")
+                return
+            done.append(job)
+            yield job
+            longest_s = max(longest_s, time.monotonic() - began)
+
+    session.execute(timed.begun, while_there_is_time(), timed.told)

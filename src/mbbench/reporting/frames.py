@@ -1,0 +1,50 @@
+"""What a section of the page is made of: pictures, and frames that hold them with their method and their table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from mbbench.reporting import tables
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page.
+
+    Attributes:
+        name: of its files.
+        tab: on the switch between pictures of one frame.
+        svg: the element.
+        finding: one sentence on what it shows.
+        files: whether it lies beside the page as SVG and PNG.
+    """
+
+    name: str
+    tab: str
+    svg: str
+    finding: str
+    files: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Pictures of the same data, side by side or to switch between, with method and table.
+
+    Attributes:
+        title: in words.
+        switch: show one picture at a time.
+        pictures: one or more.
+        method: one sentence on how it was made.
+        table: the numbers behind it.
+    """
+
+    title: str
+    switch: bool
+    pictures: tuple[Picture, ...]
+    method: str
+    table: tables.Table
+
+
+Drawer = Callable[[str, str, str, Callable[[], Figure]], Picture]
+"""Makes a picture: from its name, its tab, its finding and what draws it."""
