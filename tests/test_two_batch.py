@@ -1,5 +1,6 @@
 """The two-batch estimator: exact over every row once (K7), right on average otherwise, and refused where it is unsure."""
 
+import dataclasses
 import math
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mbbench.case import UsageError
+from mbbench.case import Case, UsageError
 from mbbench.measuring import noise_scale as noise
 from mbbench.measuring import two_batch
+from mbbench.measuring.problems import resolve
+from mbbench.measuring.training import prepare
 
 mse = functional.mse_loss
 
@@ -72,3 +75,25 @@ def test_batches_that_cannot_be_are_refused_with_what_was_expected():
         two_batch.small_batch_squares(nn.Linear(2, 2), mse, (x, y), 4, 1, 0)
     with pytest.raises(UsageError, match="got 0 of 1"):
         two_batch.two_batch([], 1, 1.0, 4)
+
+
+def test_a_point_of_a_run_has_the_noise_scale_both_ways_where_the_training_stands():
+    case = Case(problem="linear", n_samples=300, batch_size=8, dtype="float64", seed=4)
+    training = prepare(case, resolve("linear")[0])
+    stream = training.stream()
+    training.train(next(stream) for _ in range(20))
+    before = [part.clone() for part in training.model.parameters()]
+    point = two_batch.noise_point(training, 20)
+    assert all(map(torch.equal, before, training.model.parameters()))
+    exact = noise.noise_scale(training.model, mse, *training.rows)
+    assert (point.step, point.b_fin, point.b_super) == (20, pytest.approx(exact.b_fin()), pytest.approx(exact.b_super))
+    assert point.train_loss == pytest.approx(float(mse(training.model(training.rows[0]), training.rows[1])))
+    assert (point.refused is None) == (point.two_batch is not None)
+    if point.two_batch is not None:
+        assert abs(point.two_batch - exact.b_super) <= 4 * point.two_batch_error
+
+
+def test_rows_that_are_weighed_have_no_point():
+    problem = dataclasses.replace(resolve("linear")[0], weight=lambda x, y: len(x))
+    with pytest.raises(UsageError, match="weighs"):
+        two_batch.noise_point(prepare(Case(problem="linear", n_samples=50, batch_size=8), problem), 0)
