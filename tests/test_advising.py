@@ -259,7 +259,8 @@ def test_a_page_of_searches_and_races_says_the_advice(tmp_path):
     text = (tmp_path / "index.html").read_text()
     assert said.headline.startswith("With slice, batch")
     assert "reaches loss 0.1 first" in text
-    assert "How does the loss fall?" not in text  # a race has a few points and is no curve
+    assert "is tuned at each batch size" in text
+    assert "recorded too and are not drawn" not in text  # a race has a few points and is no curve
     page.build(planted.records(sizes=SIZES, timed=()), tmp_path / "untimed.html", figures=False)
 
 
