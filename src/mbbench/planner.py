@@ -161,7 +161,6 @@ def _promising(timed: Timed, chase: Chase, jobs: Sequence[Job]) -> Iterator[Job]
     promise = sorted(jobs, key=lambda job: predicted.get(job.case.samples_per_step, math.inf))
     cost_s = {job.case.samples_per_step: _search_s(chase, job) for job in jobs}
     spare = (timed.left_s - RACING_SHARE * timed.seconds) * timed.aim.at_once
-    kept: list[Job] = []
     for job in promise:
         size = job.case.samples_per_step
         if cost_s[size] > spare:
@@ -170,10 +169,7 @@ def _promising(timed: Timed, chase: Chase, jobs: Sequence[Job]) -> Iterator[Job]
             timed.say(f"batch {size:,} not searched: {why}, and its search would take about {cost_s[size]:.0f} s")
             continue
         spare -= cost_s[size]
-        kept.append(job)
-    yield from sorted(
-        kept, key=lambda job: -cost_s[job.case.samples_per_step]
-    )  # the longest first, so that none lasts alone
+        yield job
 
 
 def _predicted_s(timed: Timed, chase: Chase) -> dict[int, float]:
