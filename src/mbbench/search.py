@@ -130,7 +130,12 @@ def typical_steps(steps: Sequence[float | None]) -> float | None:
 
 
 def best_rate(search: Search, target: float | None = None) -> float | None:
-    """Return the learning rate of the fewest typical steps to the target (the search's own), the smallest of equals."""
+    """Return the learning rate of the fewest typical steps to the target, the smallest of equals; None where none does.
+
+    The target is the search's own unless another is given; a search that has found none yet has no best rate either.
+    """
+    if target is None and not search.targets:
+        return None
     level = search.target if target is None else target
     found = {lr: typical_steps(steps_to(search, lr, level)) for lr in search.rates}
     reached = {lr: steps for lr, steps in found.items() if steps is not None}
@@ -138,17 +143,17 @@ def best_rate(search: Search, target: float | None = None) -> float | None:
 
 
 def promising_rate(search: Search) -> float:
-    """Return the best rate or, where none reaches the target, that of the lowest median of the last finite losses."""
+    """Return the best rate or, where none reaches the target, that of the lowest median (over seeds) of the lowest loss."""
     best = best_rate(search)
     if best is not None:
         return best
 
-    def last(run: Run) -> float:
-        # An exploded run's last finite loss says nothing of where it would have gone.
+    def lowest(run: Run) -> float:
+        # A diverged run's losses say nothing of where it would have gone.
         known = [loss for loss in run.train_loss if loss is not None]
         return math.inf if run.ended == "diverged" or not known else min(known)
 
-    return min(search.rates, key=lambda lr: (statistics.median(map(last, search.at(lr))), lr))
+    return min(search.rates, key=lambda lr: (statistics.median(map(lowest, search.at(lr))), lr))
 
 
 def edge(search: Search, lr: float) -> Literal["low", "high"] | None:

@@ -66,8 +66,8 @@ class Aim(msgspec.Struct, frozen=True):
 def chains(cells: Iterable[Cell]) -> list[list[Cell]]:
     """Return what is to be searched: for each problem, n, optimizer and policy its batch sizes, by how near they are to 32.
 
-    Steps to target depend neither on threads nor, but for "stream", on the loader, nor on the device, of which the last one
-    named that is no CPU searches.
+    Steps to target depend neither on threads nor, but for "stream", on the loader, nor on the device, of which the first
+    one named that is no CPU searches.
     """
     found: dict[str, dict[int | None, Cell]] = {}
     for cell in sorted(cells, key=lambda cell: (cell.device == "cpu", cell.loader == "stream")):
@@ -114,9 +114,11 @@ def critical_between(small: tuple[int, float], large: tuple[int, float]) -> floa
 
     It is 0 where steps do not fall, and infinite where they fall as 1 / B or faster.
     """
-    ratio = small[1] / large[1]
-    if ratio <= 1:
+    if small[1] <= large[1]:
         return 0.0
+    if not large[1]:  # there before the first update
+        return math.inf
+    ratio = small[1] / large[1]
     rest = 1 / small[0] - ratio / large[0]
     return (ratio - 1) / rest if rest > 0 else math.inf
 
@@ -210,7 +212,7 @@ def run(
     for chain in chains(cells):
         chase = Chase(chain, aim, begun.key)
         for jobs in chase.stages():
-            kept = {job.case: done[begun.key(job)] for job in jobs if _covers(done.get(begun.key(job)), aim.seeds)}
+            kept = {job.case: done[begun.key(job)] for job in jobs if _covers(done.get(begun.key(job)), job, aim.seeds)}
             chase.records += kept.values()
             left = [job for job in jobs if job.case not in kept]
             chase.records += session.execute_together(begun, left, on_record, aim.at_once)
@@ -218,9 +220,15 @@ def run(
     return records
 
 
-def _covers(record: Record | None, seeds: int) -> bool:
-    search = None if record is None else record.measurement.search
-    return search is not None and len(search.seeds) >= seeds
+def _covers(record: Record | None, job: Job, seeds: int) -> bool:
+    """Return whether a record stands in for a job: enough seeds, and the targets of this chain's reference run.
+
+    Another reference run (one that is new, or of a size that was not asked for before) may have found other targets.
+    """
+    search, plan = None if record is None else record.measurement.search, job.search
+    if search is None or plan is None or len(search.seeds) < seeds:
+        return False
+    return len(plan.targets) < 2 or search.targets == plan.targets
 
 
 def _steps(search: Search, target: float) -> float | None:

@@ -9,11 +9,13 @@ so the three updates are written out here and held against torch's by a test; a 
 (BatchNorm's running mean) or draws its own random numbers (dropout) is another model when vectorised.
 """
 
+import contextlib
 import copy
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -35,7 +37,7 @@ MOST_FLOPS = 0.5e6
 """Of one run's update, by torch's count. Above, runs are as fast one after the other (digits-mlp: at batch 32, 0.4e6)."""
 NOT_WORTH_IT = "an update is arithmetic more than overhead"
 AGREE = {torch.float64: 1e-9, torch.float32: 1e-4}
-"""Relative difference of losses after `CHECK_STEPS` updates that is rounding; other dtypes: 0.05."""
+"""Relative difference of gradients, and of the loss behind `CHECK_STEPS` batches, that is rounding; other dtypes: 0.05."""
 
 
 def with_rate(training: Training, lr: float) -> Training:
@@ -80,7 +82,9 @@ class Ensemble:
         self._by_seed = {training.case.seed: training for training in reversed(trainings)}
         self._streams = {seed: training.stream() for seed, training in self._by_seed.items()}
         self._seeds = [training.case.seed for training in trainings]
-        self._rates = torch.tensor([training.lr for training in trainings], device=first.case.device)
+        # In the parameters' dtype: a rate that was rounded to float32 moves a float64 loss by 1e-8.
+        dtype = getattr(torch, first.case.dtype)
+        self._rates = torch.tensor([training.lr for training in trainings], dtype=dtype, device=first.case.device)
 
         def stacked(parts: Callable[[Training], dict[str, Tensor]]) -> Tensors:
             found = [parts(training) for training in trainings]
@@ -91,6 +95,7 @@ class Ensemble:
         self._trained = [name for name, part in first.model.named_parameters() if part.requires_grad]
         self._state: dict[str, tuple[Tensor, ...]] = {}
         self._done = 0
+        self.gradients: Tensors = {}  # of the last update, the runs first
         self._gradients = vmap(grad(self._loss_of), in_dims=(0, 0, 0, 0), randomness="different")
         self._evaluate = vmap(self._loss_of, in_dims=(0, 0, None, None), randomness="different")
         self._graphs: dict[tuple[int, int], Callable[..., Tensors]] = {}
@@ -105,18 +110,18 @@ class Ensemble:
         for _ in range(steps):
             x, y = self._rows()
             with torch.no_grad():
-                gradients = self._graph(x, y)(self._parameters, self._buffers, x, y)
+                self.gradients = self._graph(x, y)(self._parameters, self._buffers, x, y)
             self._done += 1
             for name in self._trained:
                 parameter = self._parameters[name]
                 lr = self._rates.to(parameter.dtype).view(-1, *[1] * (parameter.dim() - 1))
-                self._state[name] = update(parameter, gradients[name], lr, self._state.get(name, ()), self._done)
+                self._state[name] = update(parameter, self.gradients[name], lr, self._state.get(name, ()), self._done)
 
     def _graph(self, x: Tensor, y: Tensor) -> Callable[..., Tensors]:
         """Return the gradients' function, traced for each number of runs and rows: torch.func itself takes 0.5 ms a step."""
         shape = (x.shape[0], x.shape[1])
         if shape not in self._graphs:
-            with sdpa_kernel(SDPBackend.MATH):  # the only attention that torch.func batches on a CPU (torch 2.13)
+            with _batched_kernels():
                 # Of a plain function: make_fx would count the self of a method among its arguments.
                 traced = make_fx(lambda *arguments: self._gradients(*arguments))
                 self._graphs[shape] = traced(self._parameters, self._buffers, x, y)
@@ -151,7 +156,7 @@ class Ensemble:
             {name: part[places] for name, part in parts.items()} for parts in (self._parameters, self._buffers)
         )
         total, weights = torch.zeros(len(places), dtype=torch.float64, device=self.case.device), 0.0
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        with torch.no_grad(), _batched_kernels():
             for x, y in chunks(self.case, rows):
                 weight = len(x) if self.weight is None else float(self.weight(x, y))
                 total += self._evaluate(parameters, buffers, x, y).double() * weight
@@ -170,6 +175,17 @@ class Ensemble:
         self._state = {name: tuple(part[chosen] for part in parts) for name, parts in self._state.items()}
 
 
+@contextlib.contextmanager
+def _batched_kernels() -> Iterator[None]:
+    """Choose the only attention that torch.func batches on a CPU (torch 2.13).
+
+    Without its warning where it loops over the runs instead, which costs what training them one by one does.
+    """
+    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        yield
+
+
 def _in_place(training: Training, batch: MicroBatch) -> bool:
     x, rows = batch[0], training.rows
     return isinstance(rows, tuple) and len(x) == len(rows[0]) and x.data_ptr() == rows[0].data_ptr()
@@ -180,23 +196,48 @@ Runs = OneByOne | Ensemble
 
 def refusal(training: Training) -> str | None:
     """Return why the runs of a training are not vectorised, None where they are: they agree, and it is worth it."""
+    random = torch.random.get_rng_state()
     plain = OneByOne([with_rate(training, training.lr)])
     with FlopCounterMode(display=False) as counter:
         plain.advance(1)
     if counter.get_total_flops() > MOST_FLOPS:
         return NOT_WORTH_IT
+    if not torch.equal(random, torch.random.get_rng_state()):
+        return "it draws random numbers as it trains, which a seed would not tell any more"
     try:
-        together = Ensemble([with_rate(training, training.lr)])
-        together.advance(CHECK_STEPS)
-        ours = together.losses([0])[0][0]
+        return _disagreement(training)
     except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
         return f"torch.func cannot vectorise it ({type(error).__name__})"
-    plain.advance(CHECK_STEPS - 1)
-    theirs = plain.losses([0])[0][0]
+
+
+def _disagreement(training: Training) -> str | None:
+    """Return what sets a training apart when it is vectorised, None where nothing does.
+
+    At a learning rate of 0: gradients batch by batch are compared, and what a model keeps beside its parameters shows in
+    them or in the loss behind. At a small rate losses would agree whatever was computed, at a large one there are none.
+    """
     most = AGREE.get(getattr(torch, training.case.dtype), 0.05)
+    together, plain = Ensemble([with_rate(training, 0.0)]), OneByOne([with_rate(training, 0.0)])
+    for _ in range(CHECK_STEPS):
+        together.advance(1)
+        plain.advance(1)
+        apart = _gradients_apart(together, plain.trainings[0])
+        if not apart <= most:
+            return f"vectorised it is another computation: a gradient is off by {apart:.2g} of its norm"
+    ours, theirs = together.losses([0])[0][0], plain.losses([0])[0][0]
     if math.isfinite(theirs) and not abs(ours - theirs) <= most * max(abs(theirs), 1e-12):
-        return f"vectorised it is another computation: loss {ours:g} instead of {theirs:g} after {CHECK_STEPS} steps"
+        return f"vectorised it is another computation: loss {ours:g} instead of {theirs:g} after {CHECK_STEPS} batches"
     return None
+
+
+def _gradients_apart(together: Ensemble, training: Training) -> float:
+    """Return the norm of the difference between the last gradients of both, over the norm; 0 where that is not finite."""
+    difference = square = 0.0
+    for name, parameter in training.model.named_parameters():
+        if parameter.requires_grad and parameter.grad is not None:
+            difference += float((together.gradients[name][0] - parameter.grad).double().square().sum())
+            square += float(parameter.grad.double().square().sum())
+    return math.sqrt(difference / square) if 0 < square < math.inf else 0.0
 
 
 def _sgd(parameter: Tensor, gradient: Tensor, lr: Tensor, state: tuple[Tensor, ...], step: int) -> tuple[Tensor, ...]:

@@ -7,6 +7,7 @@ many.
 
 import gc
 import itertools
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,8 @@ APART = 1.02
 def run(make: Callable[[], Training], budget: Budget, look_from: int, on_phase: Callable[[Phase], None]) -> dict[str, Any]:
     """Train to `budget.target_loss` or to its last step, and return the fields of a Measurement, a curve of few points.
 
-    Status "ok": reached; "budget_exhausted": not within the steps; "diverged" and "error": as in `convergence.loss_curve`.
+    Status "ok": reached; "budget_exhausted": not within the steps; "diverged": see `convergence.divergence`; "error": the
+    loss is not finite before any update.
 
     Args:
         make: the training at its start.
@@ -58,7 +60,10 @@ def _run(
     message: str | None = f"the target was not reached within {budget.max_steps:,} steps"
     step = min(max(1, look_from), budget.max_steps)
     looks = 0
-    while done < budget.max_steps:
+    if not math.isfinite(points[0][2]):
+        status = "error"
+        message = "the training loss is not finite before the first update: look for NaN in the rows or in the model"
+    while done < budget.max_steps and status != "error":
         begun = time.perf_counter()
         training.train(itertools.islice(stream, step - done))
         synchronise()

@@ -27,7 +27,19 @@ from mbbench.measuring.problems import Problem
 from mbbench.measuring.training import Training, prepare
 from mbbench.measuring.two_batch import noise_point
 from mbbench.record import Phase, Status
-from mbbench.search import REACHED, Ending, NoisePoint, Run, Search, best_rate, crossing, edge, promising_rate, steps_to
+from mbbench.search import (
+    REACHED,
+    Ending,
+    NoisePoint,
+    Run,
+    Search,
+    best_rate,
+    crossing,
+    edge,
+    promising_rate,
+    steps_to,
+    typical_steps,
+)
 
 FROM_SGD = {"sgd": 1.0, "momentum": 0.1, "adam": 0.02}
 """A first guess from the problem's learning rate, which is plain SGD's: a momentum of 0.9 makes ten steps of one; Adam's
@@ -40,8 +52,9 @@ HOPELESS = 1.5
 DENSE = 1.02
 """From one evaluation to the next, in steps."""
 SPARSE, NEAR = 5, 2.0
-"""Only each SPARSE-th evaluation is made (10 % apart) of a run whose loss is above NEAR times the next target it has to
-reach. At batch 1 losses swing by half: with NEAR at 1.3 first crossings were missed and S read 7 % too many (digits-mlp)."""
+"""Only each SPARSE-th evaluation is made (10 % apart) of a run whose last SPARSE losses were above NEAR times the next
+target it has to reach. Losses swing by more than that at the best rates: by the last loss alone first passages were missed,
+and S read 32 % too many (digits-softmax, batch 16); by five, S is that of all evaluations at each of 11 sizes tried."""
 APART = 1.5
 """In steps of the reference run, from the target to the easier and to the harder one."""
 MOST_EXTENSIONS = 16
@@ -86,7 +99,7 @@ def measure(job: Job, problem: Problem, on_phase: Callable[[Phase], None]) -> di
     lr = best_rate(found)
     if plan.noise and lr is not None:
         found = msgspec.structs.replace(found, noise=_noise(ensemble.with_rate(trainings[plan.seeds[0]], lr), found, lr))
-    status, message = _status(found, plan)
+    status, message = _status(found)
     told = [message, f"trained one run at a time: {refused}" if refused and refused != ensemble.NOT_WORTH_IT else None]
     return {
         "status": status,
@@ -97,21 +110,36 @@ def measure(job: Job, problem: Problem, on_phase: Callable[[Phase], None]) -> di
     }
 
 
-def _status(found: Search, plan: SearchPlan) -> tuple[Status, str | None]:
+def _never_finite(found: Search) -> bool:
+    return all(run.train_loss[0] is None for run in found.runs)
+
+
+def _there_at_once(found: Search) -> bool:
+    """Return whether the target is reached before the first update, with any rate."""
+    first = [run.train_loss[0] for run in found.runs]
+    return (
+        bool(found.targets) and typical_steps([0.0 if at is not None and at <= found.target else None for at in first]) == 0
+    )
+
+
+def _status(found: Search) -> tuple[Status, str | None]:
+    if _there_at_once(found):
+        return "ok", f"the target {found.target:g} is reached before the first update: it tells nothing, give a lower one"
     if best_rate(found) is not None:
         return "ok", None
-    if all(run.train_loss[0] is None for run in found.runs):
+    if _never_finite(found):
         return "error", "the training loss is not finite before the first update: look for NaN in the rows or in the model"
     if all(run.ended == "diverged" for run in found.runs):
         rates = found.rates
         return "diverged", f"every run diverged, at learning rates from {rates[0]:.3g} to {rates[-1]:.3g}"
     lowest = min(loss for run in found.runs for loss in run.train_loss if loss is not None)
     longest = max(run.step[-1] for run in found.runs)
-    aim = f"the target {found.target:g}" if found.targets else "a target"
-    return (
-        "budget_exhausted",
-        f"{aim} was not reached by 4 of 5 seeds within {longest:,} steps: the lowest loss seen is {lowest:.4g}",
-    )
+    if not found.targets:
+        return "budget_exhausted", f"no target was found within {longest:,} steps: the lowest loss seen is {lowest:.4g}"
+    several = len(found.seeds)
+    enough = f" by {math.ceil(REACHED * several)} of {several} seeds at one learning rate" if several > 1 else ""
+    missed = f"the target {found.target:g} was not reached{enough} within {longest:,} steps"
+    return "budget_exhausted", f"{missed}: the lowest loss seen is {lowest:.4g}"
 
 
 def _noise(training: Training, found: Search, lr: float) -> tuple[NoisePoint, ...]:
@@ -150,14 +178,12 @@ def search(trainings: dict[int, Training], plan: SearchPlan, vectorise: bool = T
         _refer(bench, rates, plan)
     else:
         _follow(bench, rates)
-    if not plan.fixed:
-        _extend(bench)
-        best = best_rate(bench.search())
-        if best is not None:
-            tried = bench.search().rates
-            fine = [lr for lr in (best / FINE, best * FINE) if all(abs(math.log(lr / other)) > 0.05 for other in tried)]
-            _follow(bench, fine)
+        if not plan.fixed:
             _extend(bench)
+    if not plan.fixed and best_rate(bench.search()) is not None:
+        _extend(bench)
+        _refine(bench)
+        _extend(bench)
     return bench.search(), refused
 
 
@@ -170,6 +196,9 @@ def _refer(bench: _Bench, rates: Sequence[float], plan: SearchPlan) -> None:
     else:
         bench.most_steps = math.ceil(APART * plan.reference_steps)
         _follow(bench, rates)
+        # Tuned before the target is chosen: at a rate far too low anybody reaches what it reaches, before the first step.
+        if not plan.fixed:
+            _extend(bench)
         bench.most_steps = plan.most_steps
     found = bench.search()
     if plan.targets:
@@ -229,9 +258,18 @@ def _extend(bench: _Bench, beyond: float = 1.0) -> None:
         found = bench.search()
         lr = promising_rate(found)
         side = edge(found, lr)
-        if side is None or time.monotonic() > bench.until:
+        if side is None or time.monotonic() > bench.until or _never_finite(found) or _there_at_once(found):
             return
         _follow(bench, [lr * FINE, lr * GRID] if side == "high" else [lr / FINE, lr / GRID], beyond)
+
+
+def _refine(bench: _Bench) -> None:
+    """Try the rates a fourth root of 2 beside the best."""
+    found = bench.search()
+    best = best_rate(found)
+    assert best is not None
+    fine = [lr for lr in (best / FINE, best * FINE) if all(abs(math.log(lr / other)) > 0.05 for other in found.rates)]
+    _follow(bench, fine)
 
 
 def _follow(bench: _Bench, rates: Sequence[float], beyond: float = 1.0) -> None:
@@ -271,7 +309,8 @@ class _Course:
                 self.crossed[target] = crossing(self.step[-2:], [loss[0] for loss in self.losses[-2:]], target) or 0.0
         awaited = next((target for target in targets if target not in self.crossed), None)
         # Without a target that can be told from afar, all of the curve is needed.
-        far = awaited is not None and awaited > 0 and losses[0] > NEAR * awaited
+        recent = min(loss[0] for loss in self.losses[-SPARSE:])
+        far = awaited is not None and awaited > 0 and recent > NEAR * awaited
         self.due += SPARSE - self.due % SPARSE if far else 1
 
     def run(self) -> Run:
@@ -292,7 +331,8 @@ def _train(bench: _Bench, runs: Runs, members: Sequence[tuple[float, int]], beyo
     inside = list(courses)  # what is trained, a few that have ended included
     number, step, best = 0, 0, _fastest(bench)
     while True:
-        due = [place for place, course in enumerate(inside) if course.ended is None and course.due <= number]
+        last = step >= bench.most_steps
+        due = [place for place, course in enumerate(inside) if course.ended is None and (last or course.due <= number)]
         for place, losses in zip(due, runs.losses(due), strict=True):
             inside[place].look(step, losses, bench.targets)
         for course in inside:
@@ -301,7 +341,7 @@ def _train(bench: _Bench, runs: Runs, members: Sequence[tuple[float, int]], beyo
         for place in due:
             inside[place].ended = _ending(inside[place], step, bench.targets, best, beyond)
         alive = [place for place, course in enumerate(inside) if course.ended is None]
-        if not alive or step >= bench.most_steps or time.monotonic() > bench.until:
+        if not alive or last or time.monotonic() > bench.until:
             return [course.run() for course in courses]
         if len(alive) <= FEWER * len(inside) or not bench.vectorised:
             runs.keep(alive)
