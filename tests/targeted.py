@@ -18,7 +18,10 @@ STEP_S = {
     "slice": {size: 40e-6 + 5e-6 * size for size in (1, 2, *SIZES)} | {None: 300e-6},
     "dataloader": {size: 200e-6 + 50e-6 * size for size in (1, 2, *SIZES)} | {None: 4e-3},
 }
-NOISE = tuple(NoisePoint(step=step, train_loss=loss, b_fin=b, b_super=None) for step, loss, b in ((0, 10, 6), (9, 2, 20)))
+NOISE = tuple(
+    NoisePoint(step=step, train_loss=10 - step, b_fin=5.0, b_super=b_super)
+    for step, b_super in enumerate((6.0, None, 20.0, 9.0))
+)
 RACED_S = (0.011, 0.012, None, 0.013, 0.010)
 """Of batch 8 with slice: the median of those that did not reach it as the longest is 0.012."""
 

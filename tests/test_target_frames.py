@@ -86,7 +86,7 @@ def test_the_captions_of_steps_and_samples_say_the_planted_truth(built):
     )
     assert "3.1 times fewer, of 16 times the samples each." in said
     assert re.search(r"At about 8 samples \(Bc, 95 % interval \d to \d+\) the fit has twice the least", said)
-    assert "is 6 to 20 samples along the run." in said
+    assert "only a prior, is 6 to 20 samples along a run." in said
     said = caption(frame(built, SECOND), 1)
     assert said.startswith("The fewest updates takes full batch, the fewest samples batch 4, with 3.1 times the updates")
     assert "1/5.1 of the samples" in said

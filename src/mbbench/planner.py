@@ -113,18 +113,20 @@ def _time_once(timed: Timed) -> None:
     jobs = job_lists.make_jobs(
         cells, timed.aim.place, kinds=["time"], repeats=1, seconds=pass_s, max_bytes=timed.aim.max_bytes
     )
-    session.execute(timed.begun, _while(timed, job_lists.interleaved(jobs, timed.begun.run_id), 0.6), timed.told)
+    # Twice what is planned, since a slow cell times one round at least.
+    until_s = timed.left_s - 2 * allowed
+    session.execute(timed.begun, _while(timed, job_lists.interleaved(jobs, timed.begun.run_id), until_s), timed.told)
 
 
 def _passes_s(cells: Sequence[Cell], pass_s: float) -> float:
     return len(cells) * (job_lists.PROCESS_S + 2 * pass_s)  # the warm-up takes as long as the rounds, at most
 
 
-def _while(timed: Timed, jobs: Iterable[Job], share: float) -> Iterator[Job]:
-    """Yield jobs for as long as more than this share of the whole time is left."""
+def _while(timed: Timed, jobs: Iterable[Job], until_s: float) -> Iterator[Job]:
+    """Yield jobs for as long as more than these seconds are left."""
     todo = list(jobs)
     for number, job in enumerate(todo):
-        if timed.left_s < share * timed.seconds:
+        if timed.left_s < until_s:
             timed.say(f"{len(todo) - number} of {len(todo)} passes dropped: there is no time for them")
             return
         yield job
@@ -223,7 +225,7 @@ def _time_again(timed: Timed) -> None:
             jobs += [
                 Job(kind="time", case=cell, repeat=repeat, budget=budgets[cell], place=timed.aim.place) for cell in hopeful
             ]
-    session.execute(timed.begun, _while(timed, jobs, RACING_SHARE / 2), timed.told)
+    session.execute(timed.begun, _while(timed, jobs, RACING_SHARE / 2 * timed.seconds), timed.told)
 
 
 def _race(timed: Timed, races: Sequence[Job]) -> None:

@@ -13,9 +13,9 @@ from mbbench.reporting.stats import Estimate
 
 LIMITS = {
     "memory": "memory: by the curves a larger batch would be faster, and a larger one that was tried ran out of memory",
-    "gradient noise": "gradient noise: more than half of the steps are there only to average it out",
+    "gradient noise": "gradient noise: half of the steps or more are there only to average it out",
     "step overhead": "step overhead: half of a step's time or more goes by whatever it holds",
-    "per-sample cost": "cost per sample: more than half of a step's time is spent on its samples",
+    "per-sample cost": "cost per sample: half of a step's time or more is spent on its samples",
 }
 """What keeps the time to target from being less, in words; shares by the curves, see `recommendation.py`."""
 

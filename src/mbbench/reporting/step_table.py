@@ -91,13 +91,13 @@ def critical(choices: Sequence[Choice]) -> dict[str, Estimate]:
 def noise_scale(choices: Sequence[Choice]) -> tuple[float, float] | None:
     """Return the least and the largest gradient noise scale (in rows) measured along a run, None where there is none.
 
-    Of these rows, tr(Sigma) / |G|^2, at points from the start to the target.
+    Of the rows' source, at those points from the start to the target where it is resolved.
     """
     found = []
     for choice in choices:
         for tried in choice.sizes:
             if tried.runs is not None:
-                found += [point.b_fin for point in tried.runs.noise if point.b_fin is not None and point.b_fin > 0]
+                found += [point.b_super for point in tried.runs.noise if point.b_super is not None and point.b_super > 0]
     return (min(found), max(found)) if found else None
 
 

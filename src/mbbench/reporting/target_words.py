@@ -84,8 +84,8 @@ def fewer_steps(steps: pd.DataFrame, critical: Mapping[str, Estimate], noise: tu
     if not critical:
         said += " The steps do not tell a critical batch size."
     if noise is not None:
-        ends = " to ".join(dict.fromkeys(map(readable.count, noise)))
-        said += f" The gradient noise scale, which needs no sweep, is {ends} samples along the run."
+        ends = " to ".join(dict.fromkeys(f"{end:,.3g}" for end in noise))
+        said += f" The gradient noise scale, only a prior, is {ends} samples along a run."
     return said
 
 
