@@ -1,8 +1,8 @@
 """What the notebook's comparison comes to exactly: full batch and batch 2 after as many updates, over all orders of rows.
 
 Easy to get wrong: a batch has a minimiser of its own, so an update is an affine map and not a linear one; with a 1 appended
-to the parameters it is linear. The expectation over orders is that of the second moments, E[z z'] <- mean of A E[z z'] A' over
-the 120 orders of an epoch, exactly.
+to the parameters it is linear. The expectation over orders is that of the second moments, E[z z'] <- mean of A E[z z'] A'
+over the 120 orders of an epoch, exactly.
 """
 
 import itertools
@@ -55,7 +55,8 @@ def finding() -> Finding:
     (full_few, full_many), (batch_few, batch_many) = losses()["full batch"], losses()["batch 2"]
     text = (
         f"at its one learning rate, {LR:g}, and from its start, full batch has a loss of {full_few:.4f} after 2,001 updates "
-        f"and {full_many:.4f} after 6,003; batch 2, over all orders of its rows, {batch_few:.4f} and {batch_many:.4f}. At equal "
-        "epochs batch 2 makes three times the updates, and that is all its advantage: update for update they are about the same."
+        f"and {full_many:.4f} after 6,003; batch 2, over all orders of its rows, {batch_few:.4f} and {batch_many:.4f}. At "
+        "equal epochs batch 2 makes three times the updates, and that is all its advantage: update for update they are about "
+        "the same."
     )
     return Finding("The notebook", text)
