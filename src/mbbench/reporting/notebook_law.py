@@ -56,7 +56,7 @@ def finding() -> Finding:
     text = (
         f"at its one learning rate, {LR:g}, and from its start, full batch has a loss of {full_few:.4f} after 2,001 updates "
         f"and {full_many:.4f} after 6,003; batch 2, over all orders of its rows, {batch_few:.4f} and {batch_many:.4f}. At "
-        "equal epochs batch 2 makes three times the updates, and that is all its advantage: update for update they are about "
-        "the same."
+        "equal epochs batch 2 makes three times the updates, and that is all its advantage: update for update they are "
+        "about the same."
     )
     return Finding("The notebook", text)
