@@ -1,8 +1,9 @@
 """The words of `mbbench notebook` follow its numbers: who costs what, and whether the batch size itself does."""
 
+import pytest
 import synthetic
 
-from mbbench.reporting import notebook
+from mbbench.reporting import advice, notebook, notebook_law
 
 EQUAL = {
     "steps": [2001, 6003],
@@ -53,3 +54,17 @@ def test_the_comparison_is_never_called_faster_converging():
     words = "\n".join(notebook.replayed({"full_batch": TABLE, "mini_batch": TABLE, "equal_steps": other}))
     assert "update for update the error of batch 2 is 0.46 and 1.05 times full batch's" in words
     assert "faster" not in words
+
+
+def test_the_exact_comparison_is_that_of_the_known_answers_and_the_page_says_it():
+    found = notebook_law.losses()
+    assert found["full batch"] == pytest.approx((0.869034, 0.275571), abs=1e-6)
+    assert found["batch 2"] == pytest.approx((0.9148, 0.2931), abs=5e-5)
+    cells = [synthetic.case(size, problem="notebook", n_samples=5) for size in (2, None)]
+    verdict = advice.verdict([record for cell in cells for record in synthetic.curve_records(cell)])
+    (said,) = [each.text for each in verdict.answers[0].findings if each.label == "The notebook"]
+    for figure in ("0.8690", "0.2756", "0.9148", "0.2931", "that is all its advantage"):
+        assert figure in said
+    assert "converges faster" not in " ".join(verdict.sentences)
+    elsewhere = advice.verdict([r for size in (2, None) for r in synthetic.curve_records(synthetic.case(size))])
+    assert not any(each.label == "The notebook" for each in elsewhere.answers[0].findings)

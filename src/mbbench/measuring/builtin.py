@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mbbench import notebook_data
 from mbbench.case import PROBLEMS, SIZED, UsageError, check_name
 from mbbench.measuring.problems import Pair, Problem
 
-NOTEBOOK_X = ((73, 80, 75), (93, 88, 93), (89, 91, 90), (96, 98, 100), (73, 66, 70))
-NOTEBOOK_Y = ((152,), (185,), (180,), (196,), (142,))
 CONDITION = 100.0
 """Largest over smallest eigenvalue of the Hessian of `linear`; the largest is 1."""
 NOISE = 0.1
@@ -43,8 +42,8 @@ def notebook() -> Problem:
     return Problem(
         model=lambda: nn.Linear(3, 1),
         loss=functional.mse_loss,
-        data=(torch.tensor(NOTEBOOK_X, dtype=torch.float32), torch.tensor(NOTEBOOK_Y, dtype=torch.float32)),
-        lr=1e-5,
+        data=(torch.tensor(notebook_data.X, dtype=torch.float32), torch.tensor(notebook_data.Y, dtype=torch.float32)),
+        lr=notebook_data.LR,
         target_loss=1.0,
         held_out=0.0,
         optimum_loss=0.104325556,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mbbench.measuring import builtin
+from mbbench import notebook_data
 from mbbench.measuring.batches import Update
 from mbbench.measuring.convergence import divergence
 from mbbench.measuring.training import OPTIMIZERS, train
@@ -141,7 +141,7 @@ def _start(words: int) -> nn.Linear:
 
 
 def _rows(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    return torch.tensor(builtin.NOTEBOOK_X, dtype=dtype), torch.tensor(builtin.NOTEBOOK_Y, dtype=dtype)
+    return torch.tensor(notebook_data.X, dtype=dtype), torch.tensor(notebook_data.Y, dtype=dtype)
 
 
 def _pairs(x: Tensor, y: Tensor, order: Tensor) -> Iterator[tuple[tuple[Tensor, Tensor, None]]]:

@@ -7,7 +7,7 @@ cost some loss, which is compared at equal batch sizes and with nothing else.
 
 from collections.abc import Sequence
 
-from mbbench.reporting import readable
+from mbbench.reporting import notebook_law, readable
 from mbbench.reporting.finding import Finding
 from mbbench.reporting.losses import comparable, complete, horizon, loss_at
 from mbbench.reporting.pooling import Pool, Setting
@@ -35,7 +35,9 @@ def findings(setting: Setting) -> list[Finding]:
         one = len({pool.cell.batch_size for pool in whole}) == 1
         only = f"only {name} has" if one else "no two batch sizes with one loader have"
         said.append(Finding("Convergence", f"{only} whole loss curves, nothing to compare them with."))
-    return _diverged(setting) + said + _window(setting)
+    # Its comparison is taken apart wherever its rows are trained at one rate: a reader will look for the ranking it printed.
+    notebook = [notebook_law.finding()] if setting.pools[0].cell.problem == "notebook" else []
+    return _diverged(setting) + said + notebook + _window(setting)
 
 
 def _epochs(pools: Sequence[Pool]) -> Finding | None:
