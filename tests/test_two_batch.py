@@ -87,7 +87,7 @@ def test_a_point_of_a_run_has_the_noise_scale_both_ways_where_the_training_stand
     assert all(map(torch.equal, before, training.model.parameters()))
     exact = noise.noise_scale(training.model, mse, *training.rows)
     assert (point.step, point.b_fin, point.b_super) == (20, pytest.approx(exact.b_fin()), pytest.approx(exact.b_super))
-    assert point.train_loss == pytest.approx(float(mse(training.model(training.rows[0]), training.rows[1])))
+    assert point.train_loss == pytest.approx(mse(training.model(training.rows[0]), training.rows[1]).item())
     assert (point.refused is None) == (point.two_batch is not None)
     if point.two_batch is not None:
         assert abs(point.two_batch - exact.b_super) <= 4 * point.two_batch_error
