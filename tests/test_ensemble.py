@@ -11,11 +11,12 @@ from torch import nn
 
 from mbbench import Problem
 from mbbench.case import Case
-from mbbench.measuring import ensemble, tuning
-from mbbench.measuring.ensemble import Ensemble, OneByOne, refusal, with_rate
+from mbbench.measuring import ensemble, target_pass, tuning, vectorising
+from mbbench.measuring.ensemble import Ensemble, OneByOne, with_rate
 from mbbench.measuring.jobs import SearchPlan
 from mbbench.measuring.problems import resolve
 from mbbench.measuring.training import OPTIMIZERS, losses, mean_loss, prepare
+from mbbench.measuring.vectorising import refusal
 
 N = 230  # the last batch has 6 rows, at batch 32 as at 8
 STEPS = 50
@@ -286,7 +287,7 @@ def test_an_accumulated_update_is_not_taken_for_its_first_micro_batch():
 
 def test_runs_that_are_mostly_arithmetic_are_trained_one_by_one_without_being_tried():
     (training, *_) = trainings(resolve("digits-mlp")[0], 200)
-    assert refusal(training) == ensemble.NOT_WORTH_IT
+    assert refusal(training) == vectorising.NOT_WORTH_IT
     (training, *_) = trainings(resolve("digits-mlp")[0], 8)
     assert refusal(training) is None
 
@@ -302,7 +303,7 @@ def test_runs_that_are_mostly_arithmetic_are_trained_one_by_one_without_being_tr
 )
 def test_a_vectorised_search_counts_the_steps_of_the_plain_one_within_one_evaluation(name, batch_size, optimizer, targets):
     problem, seeds = resolve(name)[0], (0, 1, 2)
-    centre = problem.lr * tuning.FROM_SGD[optimizer]
+    centre = problem.lr * target_pass.FROM_SGD[optimizer]
     rates = tuple(centre * factor for factor in (0.5, 1.0, 2.0))
     plan = SearchPlan(seeds=seeds, rates=rates, targets=targets, most_steps=400, most_s=120.0, fixed=True)
     found = []

@@ -40,7 +40,7 @@ def timed_run(cells, left_s, seconds=60.0):
 
 def chase_of(cells, *records):
     (chain,) = targets.chains(cells)
-    chase = Chase(chain, AIM, lambda job: (str(job.case),))
+    chase = Chase(chain, AIM)
     chase.records += records
     return chase
 
@@ -90,15 +90,17 @@ def test_the_least_promising_sizes_are_dropped_first_and_it_is_said():
     # A step takes 1 ms whatever its batch: the more steps, the longer; S = 50 (1 + 32 / B) through the two.
     timed.records += [time_record(cell, 1e-3 * cell.steps_per_epoch) for cell in cells]
     jobs = [chase._job(cell) for cell in cells if cell.batch_size in (1, 4, 128)]
-    everything = [job.case.batch_size for job in planner._promising(timed, chase, jobs)]
-    assert sorted(everything) == [1, 4, 128]
+    everything = [job.case.batch_size for job in planner._afforded(timed, chase, jobs, 9.0)]
+    assert everything == [1, 4, 128]
     assert not said
-    timed, said = timed_run(cells, left_s=60 * planner.RACING_SHARE + 25)
+    times = planner._predicted_times(timed, chase)
+    assert times[128] < times[32] < times[4] < times[1]
+    assert times[1] == pytest.approx(50 * 33 / (50 * (1 + 32 / 2048)), rel=0.1)  # full batch takes the least
+    timed, said = timed_run(cells, left_s=9 + 17)
     timed.records += [time_record(cell, 1e-3 * cell.steps_per_epoch) for cell in cells]
-    kept = [job.case.batch_size for job in planner._promising(timed, chase, jobs)]
-    assert 128 in kept
-    assert 1 not in kept
-    assert any(line.startswith("batch 1 not searched: predicted") for line in said)
+    kept = [job.case.batch_size for job in planner._afforded(timed, chase, jobs[::-1], 9.0)]
+    assert kept == [128, 4]
+    assert [line for line in said if line.startswith("batch 1 not searched: predicted")]
 
 
 def test_a_grid_that_cannot_be_timed_in_its_share_is_thinned_and_the_smallest_and_largest_stay(monkeypatch):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mbbench.case import Budget, Case
-from mbbench.measuring import ensemble, tuning
+from mbbench.measuring import courses, ensemble, target_pass, tuning
 from mbbench.measuring.jobs import Job, Place, SearchPlan
 from mbbench.measuring.problems import resolve
 from mbbench.measuring.training import losses, prepare
@@ -31,7 +31,7 @@ def measure(problem=LINEAR, batch_size=8, n=200, case=(), **fields):
     cell = Case(problem="linear", n_samples=n, batch_size=batch_size, **dict(case))
     place, budget = Place("linear"), Budget(max_steps=1)
     job = Job(kind="target", case=cell, repeat=0, budget=budget, place=place, search=plan(**fields))
-    return tuning.measure(job, problem, lambda phase: None)
+    return target_pass.measure(job, problem, lambda phase: None)
 
 
 @functools.cache
@@ -89,8 +89,8 @@ def test_runs_without_hope_are_stopped_and_never_those_of_the_best_rate(monkeypa
         missed = [level for level in found.targets if crossing(run.step, run.train_loss, level) is None]
         rivals = [other for other in found.runs if other.seed == run.seed]
         there = [crossing(other.step, other.train_loss, level) for level in missed for other in rivals]
-        assert run.step[-1] > tuning.HOPELESS * min(steps for steps in there if steps is not None)
-    monkeypatch.setattr(tuning, "HOPELESS", 1e9)
+        assert run.step[-1] > courses.HOPELESS * min(steps for steps in there if steps is not None)
+    monkeypatch.setattr(courses, "HOPELESS", 1e9)
     patient = measure(problem, fixed=True, **fields)["search"]
     assert not [run for run in patient.runs if run.ended == "slower"]
     assert best_rate(found) == best_rate(patient)
@@ -111,7 +111,7 @@ def test_runs_are_looked_at_closely_where_they_cross(monkeypatch, name, fields):
             wide += run.step[at] > max(run.step[at - 1] + 1, 1.02 * run.step[at - 1])
     assert crossings > 20
     assert wide <= 0.1 * crossings
-    monkeypatch.setattr(tuning, "SPARSE", 1)  # looked at closely all along
+    monkeypatch.setattr(courses, "SPARSE", 1)  # looked at closely all along
     close = measure(problem, fixed=True, **fields)["search"]
     assert sum(len(run.step) * len(found.targets) for run in close.runs) > looks
     assert best_rate(close) == best_rate(found)
@@ -120,7 +120,7 @@ def test_runs_are_looked_at_closely_where_they_cross(monkeypatch, name, fields):
 
 
 def test_evaluations_are_each_step_at_first_and_then_two_percent_apart():
-    at = [tuning.evaluation(number) for number in range(400)]
+    at = [courses.evaluation(number) for number in range(400)]
     assert at[:51] == list(range(51))
     assert all(b == a + 1 or b / a <= 1.02 for a, b in itertools.pairwise(at[1:]))
     assert at[-1] > 20_000
@@ -199,7 +199,7 @@ def test_rows_with_nan_are_an_error_at_once(targets):
     fields = measure(dataclasses.replace(LINEAR, data=nan_rows), targets=targets, reference_steps=50)
     assert (fields["status"], fields["lr"]) == ("error", None)
     assert fields["message"].startswith("the training loss is not finite before the first update: look for NaN")
-    assert len(fields["search"].rates) == 9  # no other rate would help
+    assert len(fields["search"].rates) == 7  # no other rate would help
     assert {run.step for run in fields["search"].runs} == {(0,)}
 
 
@@ -271,11 +271,11 @@ def test_a_rate_that_a_case_names_is_the_centre_of_its_first_grid():
 def test_the_noise_scale_is_measured_from_the_start_to_the_target():
     found = measure(noise=True, targets=(0.1,), n=100, seeds=(0, 1, 2))["search"]
     last = crossing(found.at(best_rate(found))[0].step, found.at(best_rate(found))[0].train_loss, found.target)
-    assert [point.step for point in found.noise] == sorted({0, *(round(last * share) for share in tuning.NOISE_AT)})
+    assert [point.step for point in found.noise] == sorted({0, *(round(last * share) for share in target_pass.NOISE_AT)})
     assert found.noise[0].train_loss == pytest.approx(found.at(best_rate(found))[0].train_loss[0], rel=1e-4)
     assert found.noise[-1].train_loss == pytest.approx(found.target, rel=0.3)
     training = prepare(Case(problem="linear", n_samples=100, batch_size=8), LINEAR)
-    at_start = tuning.noise_point(training, 0)
+    at_start = target_pass.noise_point(training, 0)
     assert at_start == found.noise[0]
 
 

@@ -84,7 +84,7 @@ def execute(plan: Plan, on_progress: OnProgress | None = None) -> list[Record]:
         return records
     found = targets.run(plan.session, plan.searched, plan.aim, plan.done, on_record)
     kept = [record for record in found if record not in records]
-    races = targets.contenders([*plan.kept, *records, *kept], plan.aim)
+    races = planner.contenders([*plan.kept, *records, *kept], plan.aim)
     total = len(records) + len(races)
     session.execute(plan.session, races, on_record)
     return [*records, *kept]

@@ -22,9 +22,9 @@ from mbbench.targets import Aim, Chase
 
 CLOSING_S = 4.0
 """To import pandas and to say what was found."""
-TIMING_SHARE, REFERENCE_SHARE, RACING_SHARE = 0.2, 0.35, 0.15
+TIMING_SHARE, REFERENCE_SHARE, RACING_SHARE = 0.2, 0.35, 0.12
 """Of the time there is: most for timing each cell once, most for the reference run, least for repeats and races."""
-SCREEN_S, FEWEST_S = 0.1, 0.02
+SCREEN_S, FEWEST_S = 0.06, 0.02
 """Of timed rounds: in each pass where there is time, and at least."""
 FEWEST_SEARCH_S = 2.0
 """Below which no search is begun."""
@@ -84,13 +84,23 @@ class Timed:
         self.on_record(record, printed)
 
 
+def contenders(records: Sequence[Record], aim: Aim) -> list[Job]:
+    """Return the races of what is recommended and of its nearest rivals."""
+    from mbbench.reporting.choosing import choices  # here, since scipy and pandas are no company for a clock
+
+    chosen = [choice.recommended.cell for choice in choices(records) if choice.recommended is not None]
+    return targets.contenders(records, aim, chosen)
+
+
 def run(timed: Timed) -> list[Record]:
-    """Measure inside the time; return the records."""
+    """Measure inside the time; return the records. What can hardly win is searched last, once the answer stands."""
     _time_once(timed)
-    for chain in targets.chains(timed.cells):
-        _search(timed, Chase(chain, timed.aim, timed.begun.key))
+    chases = [Chase(chain, timed.aim) for chain in targets.chains(timed.cells)]
+    behind = [(chase, _search(timed, chase)) for chase in chases]
     _time_again(timed)
-    _race(timed, targets.contenders(timed.records, timed.aim))
+    _race(timed, contenders(timed.records, timed.aim))
+    for chase, jobs in behind:
+        _do(timed, chase, jobs, 0.0)
     return timed.records
 
 
@@ -132,16 +142,26 @@ def _while(timed: Timed, jobs: Iterable[Job], until_s: float) -> Iterator[Job]:
         yield job
 
 
-def _search(timed: Timed, chase: Chase) -> None:
-    """Search the chain: the reference and the largest first, the others by what they promise, while there is time."""
-    reserve_s = RACING_SHARE * timed.seconds
+def _search(timed: Timed, chase: Chase) -> list[Job]:
+    """Search the chain: the reference and the largest first, then what may win; return the searches of what hardly can."""
     chase.aim = msgspec.structs.replace(timed.aim, max_s=REFERENCE_SHARE * timed.seconds)
+    behind: list[Job] = []
     for jobs in chase.stages():
         if chase.reference is not None and len(jobs) > 1:
-            jobs = list(_promising(timed, chase, jobs))
-        chase.records += session.execute_together(
-            timed.begun, _in_time(timed, jobs, reserve_s), timed.told, timed.aim.at_once
-        )
+            times = _predicted_times(timed, chase)
+            jobs = sorted(jobs, key=lambda job: times.get(job.case.samples_per_step, math.inf))
+            behind = [job for job in jobs if times.get(job.case.samples_per_step, math.inf) > HOPEFUL]
+            jobs = [job for job in jobs if job not in behind]
+        _do(timed, chase, jobs, RACING_SHARE * timed.seconds)
+    return behind
+
+
+def _do(timed: Timed, chase: Chase, jobs: Sequence[Job], reserve_s: float) -> None:
+    """Do the searches for which there is time, in their order, and leave so many seconds for what follows."""
+    afforded = _afforded(timed, chase, jobs, reserve_s)
+    chase.records += session.execute_together(
+        timed.begun, _in_time(timed, afforded, reserve_s), timed.told, timed.aim.at_once
+    )
 
 
 def _in_time(timed: Timed, jobs: Sequence[Job], reserve_s: float) -> Iterator[Job]:
@@ -156,35 +176,37 @@ def _in_time(timed: Timed, jobs: Sequence[Job], reserve_s: float) -> Iterator[Jo
         yield msgspec.structs.replace(job, search=msgspec.structs.replace(job.search, most_s=min(job.search.most_s, left_s)))
 
 
-def _promising(timed: Timed, chase: Chase, jobs: Sequence[Job]) -> Iterator[Job]:
-    """Yield the jobs by what they promise; stop, and say what is dropped, before the time is over."""
-    predicted = _predicted_s(timed, chase)
-    best = min(predicted.values(), default=math.inf)
-    promise = sorted(jobs, key=lambda job: predicted.get(job.case.samples_per_step, math.inf))
-    cost_s = {job.case.samples_per_step: _search_s(chase, job) for job in jobs}
-    spare = (timed.left_s - RACING_SHARE * timed.seconds) * timed.aim.at_once
-    for job in promise:
-        size = job.case.samples_per_step
-        if cost_s[size] > spare:
-            times = predicted.get(size, math.inf) / best
-            why = f"predicted {times:.1f} times as long to the target as the best" if math.isfinite(times) else "not timed"
-            timed.say(f"batch {size:,} not searched: {why}, and its search would take about {cost_s[size]:.0f} s")
+def _afforded(timed: Timed, chase: Chase, jobs: Sequence[Job], reserve_s: float) -> list[Job]:
+    """Return the jobs that are predicted to end before the time is over; say what is dropped."""
+    if chase.reference is None:
+        return list(jobs)
+    times, kept = _predicted_times(timed, chase), []
+    spare_s = (timed.left_s - reserve_s) * timed.aim.at_once
+    for job in jobs:
+        size, cost_s = job.case.samples_per_step, _search_s(chase, job)
+        if cost_s > spare_s:
+            multiple = times.get(size, math.inf)
+            why = f"predicted {multiple:.1f} times as long to the target as the best" if multiple < math.inf else "not timed"
+            timed.say(f"batch {size:,} not searched: {why}, and its search would take about {cost_s:.0f} s")
             continue
-        spare -= cost_s[size]
-        yield job
+        spare_s -= cost_s
+        kept.append(job)
+    return kept
 
 
-def _predicted_s(timed: Timed, chase: Chase) -> dict[int, float]:
-    """Return the predicted time to target of each batch size that was timed, by its fastest loader."""
-    points = targets.typical_points(chase.records)
-    steps = targets.steps_through(points)
-    found: dict[int, float] = {}
+def _predicted_times(timed: Timed, chase: Chase) -> dict[int, float]:
+    """Return how many times the least predicted time to target each batch size takes, with the loader that suits it best."""
+    steps = targets.steps_through(targets.typical_points(chase.records))
+    seconds: dict[str, dict[int, float]] = {}
     for record in timed.records:
-        if record.kind != "time" or record.measurement.status != "ok":
-            continue
-        size, step_s = record.case.samples_per_step, targets.step_seconds(record)
+        step_s = targets.step_seconds(record) if record.kind == "time" else None
         if step_s is not None and steps is not None:
-            found[size] = min(found.get(size, math.inf), step_s * steps(size))
+            size = record.case.samples_per_step
+            seconds.setdefault(record.case.loader, {})[size] = step_s * steps(size)
+    found: dict[int, float] = {}
+    for of_one in seconds.values():
+        for size, each in of_one.items():
+            found[size] = min(found.get(size, math.inf), each / min(of_one.values()))
     return found
 
 

@@ -61,6 +61,7 @@ class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
         fixed: try these rates and no other.
         reference_steps: of the reference run without a target: what it reaches within these is the target.
         noise: measure the gradient noise scale along the best run too.
+        threads: of one operation; no clock runs, so as many as are free.
     """
 
     rates: tuple[float, ...] = ()
@@ -71,6 +72,7 @@ class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
     fixed: bool = False
     reference_steps: int = 0
     noise: bool = False
+    threads: int = 1
 
 
 class Race(msgspec.Struct, frozen=True, kw_only=True):

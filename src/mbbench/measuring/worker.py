@@ -19,7 +19,7 @@ import numpy
 import torch
 
 from mbbench.case import Case, UsageError
-from mbbench.measuring import convergence, devices, environment, limits, memory, predict, race, resident, timing, tuning
+from mbbench.measuring import convergence, devices, environment, limits, memory, predict, race, resident, target_pass, timing
 from mbbench.measuring.files import Files
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.measuring.problems import Problem, resolve, source_of
@@ -95,7 +95,7 @@ def _memory(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], No
 
 
 def _target(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
-    return tuning.measure(job, problem, enter)
+    return target_pass.measure(job, problem, enter)
 
 
 def _race(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
