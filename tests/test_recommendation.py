@@ -227,3 +227,15 @@ def test_what_cannot_be_is_refused_with_a_reason():
     with pytest.raises(ValueError, match="the full batch as many"):
         recommend([size], 10, full_batch=TriedSize(9, [1.0], [1]))
     assert math.isfinite(recommend([size], 10).seconds.value)
+
+
+def test_a_size_off_the_curve_far_from_the_best_is_flagged_and_the_curves_choose_all_the_same():
+    def off_at(place):
+        return lambda size: planted.steps(size) * (1.3 if size == place else 1)
+
+    far = recommend(planted.sweep(np.random.default_rng(3), steps=off_at(1), noise=0.02), planted.N)
+    assert Misfit.STEPS_RESIDUAL in far.flags
+    assert (far.chosen_by, far.curves.holds) == ("curves", True)
+    near = recommend(planted.sweep(np.random.default_rng(3), steps=off_at(128), noise=0.02), planted.N)
+    assert Misfit.STEPS_RESIDUAL in near.flags
+    assert (near.chosen_by, near.curves.holds) == ("table", False)

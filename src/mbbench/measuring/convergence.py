@@ -33,6 +33,7 @@ FORWARD = 0.6
 CHECKS = 20
 """How often, at least, a run looks at its clock before its seconds are over."""
 EXPLODED = 1e6
+WARM_UP_STEPS = 5
 
 
 def evaluation_steps(case: Cell, rows: int, budget: Budget) -> list[int]:
@@ -159,12 +160,18 @@ def _finite(loss: float | None) -> float | None:
     return loss if loss is not None and math.isfinite(loss) else None
 
 
-def warm_up(training: Training) -> None:
-    """Run a few steps and an evaluation on copies: the first backward of a process starts threads and picks kernels."""
+def warm_up(training: Training, seconds: float = 0.0) -> None:
+    """Run a few steps and an evaluation on copies: the first backward of a process starts threads and picks kernels.
+
+    Goes on for `seconds`; the random state is put back, and the copies are forgotten.
+    """
     state = torch.random.get_rng_state()
     model = copy.deepcopy(training.model)
     optimizer = OPTIMIZERS[training.case.optimizer](model.parameters(), training.lr)
-    updates = itertools.islice(epochs(training.case, training.rows, training.weight)(), 5)
-    train(model, training.loss, optimizer, updates)
+    epoch, until = epochs(training.case, training.rows, training.weight), time.perf_counter() + seconds
+    while True:
+        train(model, training.loss, optimizer, itertools.islice(epoch(), WARM_UP_STEPS))
+        if time.perf_counter() >= until:
+            break
     losses(training)
     torch.random.set_rng_state(state)

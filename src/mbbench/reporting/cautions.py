@@ -117,7 +117,7 @@ def _steps_off(seen: Seen) -> Told:
     worst, off = _worst(seen, seen.main.curves.steps.residuals)
     sentence = (
         "steps to the target do not follow their curve, by which they fall with the batch size and level off: with "
-        f"{worst} they are {off} it. So the measured times choose, and more sizes count as as good."
+        f"{worst} they are {off} it. {_who_chooses(seen)}"
     )
     seeds = 2 * max(len(size.steps) for size in seen.compared)
     return sentence, f"more seeds tell a bump from noise: {seen.again(seen.compared, f'--seeds {seeds}')}"
@@ -128,14 +128,21 @@ def _time_off(seen: Seen) -> Told:
         return None
     worst, off = _worst(seen, seen.main.curves.step_time.residuals)
     sentence = (
-        f"seconds a step are not on a straight line over the batch size: with {worst} they are {off} it. So the measured "
-        "times choose, and more sizes count as as good."
+        f"seconds a step are not on a straight line over the batch size: with {worst} they are {off} it. "
+        f"{_who_chooses(seen)}"
     )
     again = seen.again(seen.compared, "--repeats 5 --again", measure="time")
     return (
         sentence,
         f"time again while nothing else runs, {again}; if it stays, a cache fills up or another kernel is used there.",
     )
+
+
+def _who_chooses(seen: Seen) -> str:
+    assert seen.main is not None
+    if seen.main.chosen_by == "curves":
+        return "That is far from the best batch size, so the curves choose all the same."
+    return "So the measured times choose, and more sizes count as as good."
 
 
 def _worst(seen: Seen, residuals: Sequence[float]) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mbbench.reporting.fits import Array, Optimum, StepCurve, StepTime, fit_step_time, fit_steps, optimum
-from mbbench.reporting.misfits import Misfit, misfits
+from mbbench.reporting.misfits import Misfit, misfits, remote
 from mbbench.reporting.resampling import Replicates, interval
 from mbbench.reporting.stats import Estimate
 from mbbench.reporting.tried import TriedSize
@@ -23,7 +23,8 @@ class Curves:
         critical_batch_size: Bc with its interval.
         best_batch_size: B*, clipped, with its interval.
         best_seconds: time to target there, with its interval.
-        misfits: what is wrong with the curves; empty where they may choose.
+        misfits: what is wrong with the curves.
+        holds: whether they may choose: nothing is wrong with them, or only far from the best.
     """
 
     step_time: StepTime
@@ -34,6 +35,7 @@ class Curves:
     best_batch_size: Estimate
     best_seconds: Estimate
     misfits: frozenset[Misfit]
+    holds: bool
 
 
 def fit_curves(sizes: Sequence[TriedSize], n_samples: int, most: int, resampled: Replicates | None) -> Curves:
@@ -49,6 +51,7 @@ def fit_curves(sizes: Sequence[TriedSize], n_samples: int, most: int, resampled:
             return Estimate(value=value, low=None, high=None, n=seeds, unit=unit)
         return interval(value, drawn(resampled), seeds, unit)
 
+    wrong = misfits(sizes, step_time, steps, best, n_samples)
     return Curves(
         step_time=step_time,
         steps=steps,
@@ -57,5 +60,6 @@ def fit_curves(sizes: Sequence[TriedSize], n_samples: int, most: int, resampled:
         critical_batch_size=estimate(steps.critical_batch_size, "samples", lambda drawn: drawn.critical_batch_size),
         best_batch_size=estimate(best.batch_size, "samples", lambda drawn: drawn.best(most)),
         best_seconds=estimate(best.seconds, "s", lambda drawn: drawn.seconds(drawn.best(most))),
-        misfits=frozenset(misfits(sizes, step_time, steps, best, n_samples)),
+        misfits=frozenset(wrong),
+        holds=not wrong - remote(sizes, step_time, steps, best),
     )

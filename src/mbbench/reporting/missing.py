@@ -28,7 +28,7 @@ def not_compared(seen: Seen) -> Told:
 def _hopeless(seen: Seen, size: Tried) -> bool:
     """Return whether the curves hold and, with them for what is lacking, a size is not as good: it may be dropped."""
     found = seen.main
-    if found is None or found.curves is None or found.curves.misfits or found.seconds is None or not size.cell.applicable:
+    if found is None or found.curves is None or not found.curves.holds or found.seconds is None or not size.cell.applicable:
         return False
     samples = size.cell.samples_per_step
     typical = typical_steps(size.steps) or found.curves.steps.at(samples)

@@ -110,7 +110,7 @@ def _noise(choice: Choice) -> Finding | None:
     ends = "no interval"
     if critical.low is not None and critical.high is not None:
         ends = f"95 % {readable.count(critical.low)} to {readable.count(critical.high)}"
-    held = "" if not curves.misfits else ", of curves that do not hold"
+    held = "" if curves.holds else ", of curves that do not hold"
     text = f"{readable.count(critical.value)} samples ({ends}{held}): a step of as many needs twice the fewest steps"
     points = [point for size in choice.sizes if size.runs is not None for point in size.runs.noise]
     if not points:

@@ -111,7 +111,7 @@ def recommend(
     full = n_samples if full_batch is not None and full_batch.reached else None
     if not measured:
         choice = _Choice(None, (), None, None, None)
-    elif curves is None or curves.misfits:
+    elif curves is None or not curves.holds:
         choice = _by_table(measured)
     else:
         choice = _by_curves(curves, resampled, [size.batch_size for size in usable], full, measured)
@@ -199,7 +199,7 @@ def _limit(curves: Curves | None, batch_size: int | None, most: int, n_samples: 
     batch size the two parts are equal: above a half, time is Smin b Bc and more, samples that only average out noise;
     below, it is Smin a and more, steps that cost their overhead whatever they hold.
     """
-    if curves is None or curves.misfits or batch_size is None:
+    if curves is None or not curves.holds or batch_size is None:
         return None
     if curves.best.unclipped > most and most < n_samples:
         return "memory"

@@ -72,7 +72,7 @@ def step_curves(choices: Sequence[Choice]) -> pd.DataFrame:
         assert choice.recommendation is not None
         assert choice.recommendation.curves is not None
         curve = choice.recommendation.curves
-        holds = not curve.misfits & {Misfit.STEPS_RESIDUAL, Misfit.STEPS_RISE}
+        holds = curve.holds or not curve.misfits & {Misfit.STEPS_RESIDUAL, Misfit.STEPS_RISE}
         rows += [(series, size, curve.steps.at(size), holds) for size in positions(fitted(choice))]
     return pd.DataFrame(rows, columns=["series", "batch_size", "steps", "holds"])
 
@@ -83,7 +83,7 @@ def critical(choices: Sequence[Choice]) -> dict[str, Estimate]:
     found = {}
     for series, choice in _fits(choices):
         curves = choice.recommendation.curves if choice.recommendation else None
-        if curves is not None and not curves.misfits & doubts and curves.critical_batch_size.value > 0:
+        if curves is not None and (curves.holds or not curves.misfits & doubts) and curves.critical_batch_size.value > 0:
             found[series] = curves.critical_batch_size
     return found
 

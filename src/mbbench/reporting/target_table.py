@@ -121,7 +121,7 @@ def time_curves(choices: Sequence[Choice]) -> pd.DataFrame:
     rows = []
     for choice in choices:
         curves = choice.recommendation.curves if choice.recommendation else None
-        if curves is None or curves.misfits:
+        if curves is None or not curves.holds:
             continue
         for size in positions(fitted(choice)):
             rows.append((choice.loader, size, time_to_target(curves.step_time, curves.steps, size)))
