@@ -17,7 +17,7 @@ from mbbench.reporting.choosing import Choice, choices
 from mbbench.search import typical_steps
 
 
-def compare(problem: str, loaders: list[str], results: Path) -> None:
+def compare(problem: str, loaders: list[str], results: Path, rounds: int) -> None:
     """Print what is recommended for a problem, and what its races say."""
     plan = api.plan(
         problem, results=results, batch_size=api.AUTO, loader=loaders, threads=1, measure=["time", "target"], seconds=0.3
@@ -28,9 +28,8 @@ def compare(problem: str, loaders: list[str], results: Path) -> None:
     chosen = choices([*timed, *found])
     searches = {targets.searched(record.case): record for record in found if targets.typical(record) is not None}
     cells = [cell for cell in plan.cells if targets.searched(cell) in searches]
-    races = session.execute(
-        plan.session, targets.races(cells, {cell: searches[targets.searched(cell)] for cell in cells}, plan.aim)
-    )
+    once = targets.races(cells, {cell: searches[targets.searched(cell)] for cell in cells}, plan.aim)
+    races = session.execute(plan.session, once * rounds)
     for choice in chosen:
         seconds: dict[int, list[float]] = {}
         for race in races:
@@ -69,7 +68,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("problems", nargs="*", default=["digits-softmax", "digits-mlp"])
     parser.add_argument("--loader", nargs="*", default=["slice", "dataloader"])
+    parser.add_argument("--rounds", type=int, default=1, help="how often each batch size is trained with each of 5 seeds")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name in asked.problems:
-            compare(name, asked.loader, Path(folder))
+            compare(name, asked.loader, Path(folder), asked.rounds)
