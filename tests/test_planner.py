@@ -35,7 +35,7 @@ def searched(cell, steps, measuring_s=1.0):
 def timed_run(cells, left_s, seconds=60.0):
     said = []
     until = time.monotonic() + left_s + planner.CLOSING_S
-    return planner.Timed(None, cells, AIM, until, seconds, said.append, lambda record, printed: None), said
+    return planner.Timed(None, cells, cells, AIM, until, seconds, said.append, lambda record, printed: None), said
 
 
 def chase_of(cells, *records):

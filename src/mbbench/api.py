@@ -111,7 +111,7 @@ def run_within(
         if on_progress is not None:
             on_progress(record, printed, count, count)
 
-    timed = planner.Timed(plan.session, plan.searched, plan.aim, began + seconds, seconds, say, on_record)
+    timed = planner.Timed(plan.session, plan.cells, plan.searched, plan.aim, began + seconds, seconds, say, on_record)
     return planner.run(timed)
 
 

@@ -149,6 +149,11 @@ class Case(Cell, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **changes)
 
 
+def runnable(cell: Cell) -> Cell:
+    """Return the cell as a Case where it can be run. A record from a file holds a Cell, which equals no Case."""
+    return Case(**{name: getattr(cell, name) for name in cell.__struct_fields__}) if cell.applicable else cell
+
+
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """When a training run ends: at the first limit it meets. At least one limit is given.
 

@@ -56,7 +56,8 @@ class Timed:
 
     Attributes:
         begun: the session.
-        cells: the grid.
+        cells: the grid, to be timed.
+        searched: the same, under each learning rate policy.
         aim: of the search.
         until: monotonic time by which everything is said.
         seconds: the time there was.
@@ -66,6 +67,7 @@ class Timed:
 
     begun: session.Session
     cells: Sequence[Cell]
+    searched: Sequence[Cell]
     aim: Aim
     until: float
     seconds: float
@@ -95,18 +97,27 @@ def contenders(records: Sequence[Record], aim: Aim) -> list[Job]:
 def run(timed: Timed) -> list[Record]:
     """Measure inside the time; return the records. What can hardly win is searched last, once the answer stands."""
     _time_once(timed)
-    chases = [Chase(chain, timed.aim) for chain in targets.chains(timed.cells)]
-    behind = [(chase, _search(timed, chase)) for chase in chases]
+    sizes = {cell.samples_per_step for cell in timed.cells}
+    chains = targets.chains(cell for cell in timed.searched if cell.samples_per_step in sizes)
+    behind = []
+    for number, chain in enumerate(chains):
+        chase = Chase(chain, timed.aim)
+        # Those behind it get as much of the time that is left as it does.
+        spare_s = timed.left_s - RACING_SHARE * timed.seconds
+        reserve_s = timed.left_s - spare_s / (len(chains) - number)
+        behind.append((chase, _search(timed, chase, reserve_s, len(chains))))
     _time_again(timed)
     _race(timed, contenders(timed.records, timed.aim))
     for chase, jobs in behind:
         _do(timed, chase, jobs, 0.0)
+    if not targets.searches_of(timed.records):
+        timed.say(f"no batch size was searched to a target within {timed.seconds:g} s: give more with --time")
     return timed.records
 
 
 def _time_once(timed: Timed) -> None:
     """Time each cell in one process; fewer batch sizes where there is no time for all."""
-    cells, pass_s = list(timed.cells), SCREEN_S
+    cells = list(timed.cells)
     allowed = TIMING_SHARE * timed.seconds
     while len(cells) > 4 and _passes_s(cells, FEWEST_S) > allowed:
         sizes = sorted({cell.samples_per_step for cell in cells})
@@ -118,7 +129,7 @@ def _time_once(timed: Timed) -> None:
     timed.cells = cells
     timed.say(
         f"{len(cells)} cells to time, about {_passes_s(cells, pass_s):.0f} s a round; "
-        f"{sum(map(len, targets.chains(cells)))} searches of a learning rate; {timed.left_s:.0f} s left"
+        f"{sum(map(len, targets.chains(timed.searched)))} searches of a learning rate; {timed.left_s:.0f} s left"
     )
     jobs = job_lists.make_jobs(
         cells, timed.aim.place, kinds=["time"], repeats=1, seconds=pass_s, max_bytes=timed.aim.max_bytes
@@ -142,9 +153,9 @@ def _while(timed: Timed, jobs: Iterable[Job], until_s: float) -> Iterator[Job]:
         yield job
 
 
-def _search(timed: Timed, chase: Chase) -> list[Job]:
+def _search(timed: Timed, chase: Chase, reserve_s: float, chains: int) -> list[Job]:
     """Search the chain: the reference and the largest first, then what may win; return the searches of what hardly can."""
-    chase.aim = msgspec.structs.replace(timed.aim, max_s=REFERENCE_SHARE * timed.seconds)
+    chase.aim = msgspec.structs.replace(timed.aim, max_s=REFERENCE_SHARE * timed.seconds / chains)
     behind: list[Job] = []
     for jobs in chase.stages():
         if chase.reference is not None and len(jobs) > 1:
@@ -152,7 +163,7 @@ def _search(timed: Timed, chase: Chase) -> list[Job]:
             jobs = sorted(jobs, key=lambda job: times.get(job.case.samples_per_step, math.inf))
             behind = [job for job in jobs if times.get(job.case.samples_per_step, math.inf) > HOPEFUL]
             jobs = [job for job in jobs if job not in behind]
-        _do(timed, chase, jobs, RACING_SHARE * timed.seconds)
+        _do(timed, chase, jobs, reserve_s)
     return behind
 
 
@@ -180,11 +191,12 @@ def _afforded(timed: Timed, chase: Chase, jobs: Sequence[Job], reserve_s: float)
     """Return the jobs that are predicted to end before the time is over; say what is dropped."""
     if chase.reference is None:
         return list(jobs)
-    times, kept = _predicted_times(timed, chase), []
+    times = _predicted_times(timed, chase)
+    kept: list[Job] = []
     spare_s = (timed.left_s - reserve_s) * timed.aim.at_once
     for job in jobs:
         size, cost_s = job.case.samples_per_step, _search_s(chase, job)
-        if cost_s > spare_s:
+        if cost_s > spare_s and (kept or times.get(size, math.inf) > HOPEFUL):  # what may be best is tried as far as it goes
             multiple = times.get(size, math.inf)
             why = f"predicted {multiple:.1f} times as long to the target as the best" if multiple < math.inf else "not timed"
             timed.say(f"batch {size:,} not searched: {why}, and its search would take about {cost_s:.0f} s")
@@ -197,12 +209,13 @@ def _afforded(timed: Timed, chase: Chase, jobs: Sequence[Job], reserve_s: float)
 def _predicted_times(timed: Timed, chase: Chase) -> dict[int, float]:
     """Return how many times the least predicted time to target each batch size takes, with the loader that suits it best."""
     steps = targets.steps_through(targets.typical_points(chase.records))
-    seconds: dict[str, dict[int, float]] = {}
+    own = targets.family(targets.searched(chase.chain[0]))
+    seconds: dict[Cell, dict[int, float]] = {}
     for record in timed.records:
         step_s = targets.step_seconds(record) if record.kind == "time" else None
-        if step_s is not None and steps is not None:
+        if step_s is not None and steps is not None and targets.family(targets.searched(record.case)) == own:
             size = record.case.samples_per_step
-            seconds.setdefault(record.case.loader, {})[size] = step_s * steps(size)
+            seconds.setdefault(targets.family(record.case), {})[size] = step_s * steps(size)
     found: dict[int, float] = {}
     for of_one in seconds.values():
         for size, each in of_one.items():
@@ -227,23 +240,14 @@ def _search_s(chase: Chase, job: Job) -> float:
 
 def _time_again(timed: Timed) -> None:
     """Time again what may be best, until there are enough repeats or no time."""
-    step_s: dict[Cell, float] = {}
-    budgets = {}
-    for record in timed.records:
-        if record.kind == "time" and (seconds := targets.step_seconds(record)) is not None:
-            step_s[record.case], budgets[record.case] = seconds, record.budget
-    steps = {
-        record.case.samples_per_step: found for record in timed.records if (found := targets.typical(record)) is not None
-    }
-    target_s = {
-        cell: seconds * steps[cell.samples_per_step] for cell, seconds in step_s.items() if cell.samples_per_step in steps
-    }
+    budgets = {record.case: record.budget for record in timed.records if record.kind == "time"}
     jobs = []
     for repeat in range(1, REPEATS):
-        for loader in dict.fromkeys(cell.loader for cell in target_s):
-            own = {cell: seconds for cell, seconds in target_s.items() if cell.loader == loader}
-            best = min(own.values())
-            hopeful = sorted((cell for cell in own if own[cell] <= HOPEFUL * best), key=lambda cell: own[cell])
+        for target_s in targets.reckoned_s(timed.records).values():
+            least = min(target_s.values())
+            hopeful = sorted(
+                (cell for cell in target_s if target_s[cell] <= HOPEFUL * least), key=lambda cell: target_s[cell]
+            )
             jobs += [
                 Job(kind="time", case=cell, repeat=repeat, budget=budgets[cell], place=timed.aim.place) for cell in hopeful
             ]

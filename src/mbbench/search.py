@@ -167,8 +167,16 @@ def promising_rate(search: Search) -> float:
 
 
 def edge(search: Search, lr: float) -> Literal["low", "high"] | None:
-    """Return at which end of the rates tried a rate lies, None inside."""
-    rates = search.rates
+    """Return at which end of the rates tried a rate lies, None inside.
+
+    A rate whose runs were all ended by the clock before they had made as many steps as this one needed tells nothing.
+    """
+    needed = max((steps for steps in (steps_to(search, lr, search.target) if search.targets else ()) if steps), default=0.0)
+    rates = [other for other in search.rates if other == lr or any(_tells(run, needed) for run in search.at(other))]
     if lr == rates[-1]:
         return "high"
     return "low" if lr == rates[0] else None
+
+
+def _tells(run: Run, needed: float) -> bool:
+    return run.ended != "budget" or run.step[-1] >= needed

@@ -8,12 +8,12 @@ nothing is searched before it; where it reaches none another size is the referen
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from mbbench.case import OPTIONS, Budget, Case, Cell, check_name
+from mbbench.case import OPTIONS, Budget, Case, Cell, check_name, runnable
 from mbbench.measuring import session
 from mbbench.measuring.jobs import Job, Place, Race, SearchPlan
 from mbbench.record import Record
@@ -278,31 +278,55 @@ def step_seconds(record: Record) -> float | None:
     return statistics.median(epochs) / record.case.steps_per_epoch if epochs else None
 
 
-def contenders(records: Iterable[Record], aim: Aim, chosen: Container[Cell] = ()) -> list[Job]:
+def contenders(records: Iterable[Record], aim: Aim, chosen: Iterable[Cell] = ()) -> list[Job]:
     """Return the races of the chosen cells and those of the least steps times seconds a step, `CONTENDERS` of a loader."""
     several = list(records)
-    searches = {searched(r.case): r for r in several if typical(r) is not None}
+    first, searches = set(map(runnable, chosen)), searches_of(several)
+    raced: list[Cell] = []
+    for target_s in reckoned_s(several).values():
+        rank = sorted(target_s, key=lambda cell: (cell not in first, target_s[cell], cell.samples_per_step))
+        raced += rank[:CONTENDERS]
+    return races(raced, {cell: searches[searched(cell)] for cell in raced}, aim)
+
+
+def searches_of(records: Iterable[Record]) -> dict[Cell, Record]:
+    """Return the target records that have steps to their target, by `searched`; a tuned one before one of another policy."""
+    found = [record for record in records if typical(record) is not None]
+    found.sort(key=lambda record: record.case.option("lr_policy") == "tuned")  # later ones overwrite
+    return {searched(record.case): record for record in found}
+
+
+def reckoned_s(records: Iterable[Record]) -> dict[Cell, dict[Cell, float]]:
+    """Return the steps times seconds a step of each cell with both, by what the cells have in common but the batch size."""
+    several = list(records)
+    searches = searches_of(several)
     step_s: dict[Cell, list[float]] = {}
     for record in several:
         read = step_seconds(record) if record.kind == "time" and record.case.micro_batch is None else None
         if read is not None:
-            step_s.setdefault(record.case, []).append(read)
-    found: dict[Cell, list[tuple[bool, float, int, Cell]]] = {}
+            step_s.setdefault(runnable(record.case), []).append(read)
+    found: dict[Cell, dict[Cell, float]] = {}
     for cell, seconds in step_s.items():
         search = searches.get(searched(cell))
         steps = None if search is None else typical(search)
         if steps is not None:
-            size = cell.samples_per_step
-            alike = msgspec.structs.replace(cell, batch_size=None)
-            rank = (cell not in chosen, steps * statistics.geometric_mean(seconds), size)
-            found.setdefault(alike, []).append((*rank, cell))
-    raced = [cell for group in found.values() for *_, cell in sorted(group, key=lambda each: each[:3])[:CONTENDERS]]
-    return races(raced, {cell: searches[searched(cell)] for cell in raced}, aim)
+            found.setdefault(family(cell), {})[cell] = steps * statistics.geometric_mean(seconds)
+    return found
+
+
+def family(cell: Cell) -> Cell:
+    """Return what cells that differ in batch size only have in common."""
+    return runnable(msgspec.structs.replace(cell, batch_size=None))
 
 
 def searched(cell: Cell) -> Cell:
-    """Return what the search of a cell has in common with it: neither loader, device, threads nor micro-batch matter."""
-    return msgspec.structs.replace(cell, micro_batch=None, threads=1, loader="slice", device="cpu")
+    """Return what the search of a cell has in common with it: neither loader, device, threads nor micro-batch matter.
+
+    Nor does the policy of its learning rates: an update does not know where its rate came from.
+    """
+    options = tuple((name, value) for name, value in cell.options if name != "lr_policy")
+    plain = {"micro_batch": None, "threads": 1, "loader": "slice", "device": "cpu", "options": options}
+    return runnable(msgspec.structs.replace(cell, **plain))
 
 
 def races(cells: Iterable[Cell], searches: dict[Cell, Record], aim: Aim) -> list[Job]:
@@ -324,7 +348,7 @@ def races(cells: Iterable[Cell], searches: dict[Cell, Record], aim: Aim) -> list
         jobs.append(
             Job(
                 kind="race",
-                case=msgspec.structs.replace(cell, seed=cell.seed + number),
+                case=runnable(msgspec.structs.replace(cell, seed=cell.seed + number)),
                 repeat=0,
                 budget=budget,
                 place=aim.place,

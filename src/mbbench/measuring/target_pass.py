@@ -48,6 +48,8 @@ def measure(job: Job, problem: Problem, on_phase: Callable[[Phase], None]) -> di
     if plan.noise and lr is not None:
         found = msgspec.structs.replace(found, noise=_noise(ensemble.with_rate(trainings[plan.seeds[0]], lr), found, lr))
     status, message = _status(found)
+    if message is None and time.monotonic() - began >= plan.most_s:
+        message = f"its {plan.most_s:.3g} s were over before all learning rates were tried: a better one may be left"
     told = [message, f"trained one run at a time: {refused}" if refused and refused != vectorising.NOT_WORTH_IT else None]
     return {
         "status": status,

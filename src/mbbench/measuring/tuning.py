@@ -146,7 +146,8 @@ def _follow(bench: Bench, rates: Sequence[float], beyond: float = 1.0) -> None:
         beyond: go on to so many times the steps of the lowest target.
     """
     members = [(lr, seed) for seed in bench.trainings for lr in rates]
-    if not members:
+    over = bool(bench.runs) and time.monotonic() > bench.until  # runs that would end where they begin tell nothing
+    if over or not members:
         return
     made = [ensemble.with_rate(bench.trainings[seed], lr) for lr, seed in members]
     runs: Runs = Ensemble(made) if bench.vectorised else OneByOne(made)
@@ -154,8 +155,9 @@ def _follow(bench: Bench, rates: Sequence[float], beyond: float = 1.0) -> None:
 
 
 def never_finite(found: Search) -> bool:
-    """Return whether no run has a finite loss before its first update."""
-    return all(run.train_loss[0] is None for run in found.runs)
+    """Return whether some seed's loss is not finite before its first update; each seed has rows of its own."""
+    finite = {run.seed for run in found.runs if run.train_loss[0] is not None}
+    return any(run.seed not in finite for run in found.runs)
 
 
 def there_at_once(found: Search) -> bool:

@@ -5,6 +5,7 @@ is called a tie; and where nothing can be recommended the reason is said, with w
 """
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from mbbench.reporting.choosing import Choice
 from mbbench.reporting.outcomes import happened, lowest, typical_s
 from mbbench.reporting.reasons import findings, seconds_in_words
 from mbbench.reporting.stats import Estimate
+from mbbench.search import REACHED
 
 
 def to_json(choices: Sequence[Choice]) -> str:
@@ -98,10 +100,11 @@ def _nothing(choice: Choice) -> str:
         if not seen:
             return f"{aim}: no loss was finite, from the start."
         (loss, lr), size = min(seen, key=lambda pair: pair[0])
+        seeds = len(size.steps)
         name = readable.batch(size.cell.batch_size)
-        return (
-            f"{aim} with 4 of 5 seeds: the lowest loss seen is {readable.loss(loss)}, with {name} at learning rate {lr:.3g}."
-        )
+        enough = f"{math.ceil(REACHED * seeds)} of {readable.plural(seeds, 'seed')}"
+        lowest_seen = f"{readable.loss(loss)}, with {name} at learning rate {lr:.3g}"
+        return f"{aim} with {enough}: the lowest loss seen is {lowest_seen}."
     if any(steps == 0 for size in searched for steps in size.steps) and choice.target is not None:
         return f"Nothing was compared: the loss is at {choice.target:g} or below before the first update."
     return "Nothing is recommended: no batch size was both searched and timed."

@@ -13,7 +13,7 @@ from mbbench.reporting.outcomes import happened
 from mbbench.reporting.recommendation import Recommendation
 from mbbench.reporting.stats import FEWEST
 from mbbench.reporting.warning import Code, Seen, Told, Warning, names
-from mbbench.search import edge
+from mbbench.search import REACHED, edge
 
 LONGER_S = 120
 """Seconds of a search to be asked for where the usual 60 were not enough."""
@@ -48,8 +48,9 @@ def _not_reached(seen: Seen) -> Told:
     target, told = seen.group.target, names(lost, [happened(size) for size in lost])
     longer = f"search longer: {seen.again(lost, '--max-seconds', str(LONGER_S), '--again')}"
     if target is None:
-        return f"no target could be chosen: the loss did not stay finite with {told}.", f"{longer}, or give --target."
-    sentence = f"fewer than 4 of 5 seeds reached loss {readable.loss(target)} with {told}."
+        return f"no target could be chosen with {told}.", f"{longer}, or give --target."
+    seeds = len(lost[0].steps)
+    sentence = f"fewer than {math.ceil(REACHED * seeds)} of {seeds} seeds reached loss {readable.loss(target)} with {told}."
     return sentence, f"{longer}, or aim at a loss that is easier to reach with --target."
 
 
