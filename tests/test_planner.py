@@ -7,9 +7,9 @@ from synthetic import case, record, time_record
 
 from mbbench import api, planner, targets
 from mbbench.axes import grid, read_seconds
-from mbbench.case import UsageError
+from mbbench.case import Case, Cell, UsageError
 from mbbench.measuring.jobs import Place
-from mbbench.record import Measurement
+from mbbench.record import Measurement, decode, encode
 from mbbench.search import Run, Search
 from mbbench.targets import Aim, Chase
 
@@ -141,3 +141,38 @@ def test_races_interleave_seeds():
     jobs = targets.races(cells, {cell: searched(cell, 100) for cell in cells}, AIM)
     assert [(job.case.seed, job.case.batch_size) for job in jobs] == list(itertools.product((0, 1), (16, 64)))
     assert all(job.race.look_from == 70 for job in jobs)
+
+
+def from_file(record):
+    return decode(encode(record))
+
+
+def test_records_from_a_file_and_fresh_ones_are_raced_together_and_the_chosen_size_always_is():
+    cells = [case(size) for size in (8, 16, 32, 64, 128)]
+    times = [time_record(cell, 1e-3 * cell.steps_per_epoch) for cell in cells]
+    searches = [searched(cell, 10 * size) for cell, size in zip(cells, (1, 2, 3, 4, 5), strict=True)]
+    chosen = [Cell(**{name: getattr(cells[4], name) for name in cells[4].__struct_fields__})]
+    fresh = [job.case for job in targets.contenders([*times, *searches], AIM, chosen)]
+    assert {cell.batch_size for cell in fresh} == {128, 8, 16}
+    for mixed in ([*map(from_file, times), *searches], [*times, *map(from_file, searches)]):
+        again = [job.case for job in targets.contenders(mixed, AIM, chosen)]
+        assert again == fresh
+        assert all(isinstance(cell, Case) for cell in again)
+
+
+def test_problems_of_another_n_do_not_mix():
+    small, large = ([case(size, n_samples=n) for size in (32, None)] for n in (1024, 8192))
+    timed, _ = timed_run([*small, *large], left_s=60)
+    timed.records += [
+        time_record(cell, cell.steps_per_epoch * step_s) for cell, step_s in zip(small, (1e-3, 1e-3), strict=True)
+    ]
+    timed.records += [
+        time_record(cell, cell.steps_per_epoch * step_s) for cell, step_s in zip(large, (1e-6, 1e-6), strict=True)
+    ]
+    chase = chase_of(small, searched(small[0], 100), searched(small[1], 50))
+    assert planner._predicted_times(timed, chase) == pytest.approx({32: 2.0, 1024: 1.0}, rel=0.05)
+    timed.records += [searched(cell, 100) for cell in (*small, *large)]
+    assert [sorted(of_one.values()) for of_one in targets.reckoned_s(timed.records).values()] == [
+        pytest.approx([0.1, 0.1], rel=0.05),
+        pytest.approx([1e-4, 1e-4], rel=0.05),
+    ]

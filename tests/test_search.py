@@ -160,3 +160,17 @@ def test_the_order_of_runs_changes_nothing():
 def test_a_search_goes_through_json_and_back():
     found = search({0.1: [200, None], math.sqrt(2): [100, 3]})
     assert msgspec.json.decode(msgspec.json.encode(found), type=Search) == found
+
+
+def test_a_rate_that_the_clock_cut_off_makes_no_inside():
+    def run(lr, ended, steps):
+        losses = (1.0, 0.1) if ended == "reached" else (1.0, 0.9)
+        return Run(lr=lr, seed=0, ended=ended, step=(0, steps), train_loss=losses)
+
+    def found(*cut):
+        runs = (run(0.1, "slower", 150), run(0.2, "reached", 100), *cut)
+        return Search(targets=(0.1,), runs=runs, vectorised=True)
+
+    assert edge(found(run(0.4, "slower", 150)), 0.2) is None
+    assert edge(found(run(0.4, "budget", 2000)), 0.2) is None
+    assert edge(found(run(0.4, "budget", 60)), 0.2) == "high"
