@@ -10,9 +10,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from mbbench import api, targets
+from mbbench import api, racing, targets
 from mbbench.measuring import session
-from mbbench.record import target_s
+from mbbench.readings import target_s
 from mbbench.reporting.choosing import Choice, choices
 from mbbench.search import typical_steps
 
@@ -26,9 +26,7 @@ def compare(problem: str, loaders: list[str], results: Path, rounds: int) -> Non
     timed = session.execute(plan.session, plan.jobs)
     found = targets.run(plan.session, plan.searched, plan.aim, {}, lambda record, printed: None)
     chosen = choices([*timed, *found])
-    searches = {targets.searched(record.case): record for record in found if targets.typical(record) is not None}
-    cells = [cell for cell in plan.cells if targets.searched(cell) in searches]
-    once = targets.races(cells, {cell: searches[targets.searched(cell)] for cell in cells}, plan.aim)
+    once = racing.races(plan.cells, found, plan.aim)
     races = session.execute(plan.session, once * rounds)
     for choice in chosen:
         seconds: dict[int, list[float]] = {}

@@ -259,3 +259,12 @@ def test_a_limit_is_finite_since_json_has_no_other_numbers(name, limit):
 def test_a_target_loss_may_be_zero_or_below():
     assert Budget(target_loss=-2.5).target_loss == -2.5
     assert Budget(target_loss=0).target_loss == 0
+
+
+def test_a_cell_from_a_file_equals_the_case_that_was_measured():
+    measured = Case(problem="linear", n_samples=100, batch_size=10)
+    read = Cell(**{name: getattr(measured, name) for name in Cell.__struct_fields__})
+    assert (read == measured, measured == read, hash(read) == hash(measured)) == (True, True, True)
+    assert {read: 1}[measured] == 1
+    assert read != measured.on(seed=1)
+    assert read != "linear"

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from synthetic import case, record, time_record
 
-from mbbench import api, planner, targets
-from mbbench.axes import grid, read_seconds
-from mbbench.case import Case, Cell, UsageError
+from mbbench import api, planner, racing, targets
+from mbbench.axes import default_sizes, grid, read_seconds
+from mbbench.case import UsageError
 from mbbench.measuring.jobs import Place
 from mbbench.record import Measurement, decode, encode
+from mbbench.reporting.choosing import choices
 from mbbench.search import Run, Search
 from mbbench.targets import Aim, Chase
 
@@ -56,7 +57,7 @@ def chase_of(cells, *records):
     ],
 )
 def test_default_sizes_are_powers_below_n_and_the_full_batch_and_never_more_than_twelve(n, sizes):
-    assert planner.default_sizes(n) == sizes
+    assert default_sizes(n) == sizes
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("90", 90), ("1.5 min", 90), ("2h", 7200), ("5m", 300)])
@@ -108,8 +109,7 @@ def test_a_grid_that_cannot_be_timed_in_its_share_is_thinned_and_the_smallest_an
     timed, said = timed_run(cells, left_s=3, seconds=4.0)
     monkeypatch.setattr(planner.session, "execute", lambda *arguments: [])
     timed.begun = type("Begun", (), {"run_id": "x"})
-    planner._time_once(timed)
-    sizes = [cell.samples_per_step for cell in timed.cells]
+    sizes = [cell.samples_per_step for cell in planner._time_once(timed)]
     assert {1, 2048} <= set(sizes)
     assert len(sizes) < len(cells)
     assert "no time to time every batch size" in said[0]
@@ -138,7 +138,7 @@ def lr_of(race, searches):
 
 def test_races_interleave_seeds():
     cells = [case(16), case(64)]
-    jobs = targets.races(cells, {cell: searched(cell, 100) for cell in cells}, AIM)
+    jobs = racing.races(cells, [searched(cell, 100) for cell in cells], AIM)
     assert [(job.case.seed, job.case.batch_size) for job in jobs] == list(itertools.product((0, 1), (16, 64)))
     assert all(job.race.look_from == 70 for job in jobs)
 
@@ -147,17 +147,29 @@ def from_file(record):
     return decode(encode(record))
 
 
-def test_records_from_a_file_and_fresh_ones_are_raced_together_and_the_chosen_size_always_is():
+def test_records_from_a_file_and_fresh_ones_are_raced_together_and_the_recommended_size_always_is():
     cells = [case(size) for size in (8, 16, 32, 64, 128)]
     times = [time_record(cell, 1e-3 * cell.steps_per_epoch) for cell in cells]
-    searches = [searched(cell, 10 * size) for cell, size in zip(cells, (1, 2, 3, 4, 5), strict=True)]
-    chosen = [Cell(**{name: getattr(cells[4], name) for name in cells[4].__struct_fields__})]
-    fresh = [job.case for job in targets.contenders([*times, *searches], AIM, chosen)]
-    assert {cell.batch_size for cell in fresh} == {128, 8, 16}
+    searches = [searched(cell, steps) for cell, steps in zip(cells, (900, 500, 301, 300, 302), strict=True)]
+    (choice,) = choices([*times, *searches])
+    fresh = [job.case for job in racing.contenders([*times, *searches], AIM)]
+    assert {cell.batch_size for cell in fresh} == {32, 64, 128}
+    assert choice.recommended.cell in fresh
     for mixed in ([*map(from_file, times), *searches], [*times, *map(from_file, searches)]):
-        again = [job.case for job in targets.contenders(mixed, AIM, chosen)]
-        assert again == fresh
-        assert all(isinstance(cell, Case) for cell in again)
+        assert [job.case for job in racing.contenders(mixed, AIM)] == fresh
+
+
+def test_a_search_of_streamed_rows_is_no_other_loaders_and_a_tuned_one_comes_first():
+    cell = case(32)
+    streamed, sliced = searched(cell.on(loader="stream"), 100), searched(cell, 200)
+    fixed = searched(targets.with_policy(cell, "fixed"), 300)
+    every = [streamed, fixed, sliced]
+    assert racing.search_of(cell.on(loader="dataloader", threads=2), every) is sliced
+    assert racing.search_of(cell.on(loader="stream"), every) is streamed
+    assert racing.search_of(cell.on(loader="stream"), [sliced]) is sliced
+    assert racing.search_of(cell, [streamed]) is None
+    assert racing.search_of(cell, [fixed, streamed]) is fixed
+    assert racing.search_of(case(64), every) is None
 
 
 def test_problems_of_another_n_do_not_mix():
@@ -172,7 +184,7 @@ def test_problems_of_another_n_do_not_mix():
     chase = chase_of(small, searched(small[0], 100), searched(small[1], 50))
     assert planner._predicted_times(timed, chase) == pytest.approx({32: 2.0, 1024: 1.0}, rel=0.05)
     timed.records += [searched(cell, 100) for cell in (*small, *large)]
-    assert [sorted(of_one.values()) for of_one in targets.reckoned_s(timed.records).values()] == [
+    assert [sorted(of_one.values()) for of_one in racing.reckoned_s(timed.records).values()] == [
         pytest.approx([0.1, 0.1], rel=0.05),
         pytest.approx([1e-4, 1e-4], rel=0.05),
     ]

@@ -17,10 +17,12 @@ from mbbench.measuring import courses, process, session, target_pass, tuning
 from mbbench.measuring.jobs import Job, Place, SearchPlan, locate
 from mbbench.measuring.problems import resolve
 from mbbench.measuring.training import prepare
+from mbbench.racing import races
 from mbbench.record import Measurement
 from mbbench.reporting.fits import fit_steps
+from mbbench.scaling import critical_between, rule
 from mbbench.search import Run, Search, best_rate, steps_to, typical_steps
-from mbbench.targets import Aim, Chase, chains, critical_between, races, rule
+from mbbench.targets import Aim, Chase, chains
 
 CELL = Case(problem="linear", n_samples=1000, batch_size=32)
 AIM = Aim(Place("linear"), seeds=2)
@@ -220,7 +222,7 @@ def test_races_go_round_the_cells_seed_by_seed_at_each_cells_rate():
     plan = SearchPlan(seeds=(0, 1), most_steps=1, most_s=1)
     about = {"kind": "target", "repeat": 0, "budget": Budget(max_seconds=1), "place": Place("linear"), "search": plan}
     known = zip(cells(8, 32, 64), (400, 100, None), (0.1, 0.3, 0.5), strict=True)
-    found = {cell: searched(Job(case=cell, **about), steps, lr) for cell, steps, lr in known}
+    found = [searched(Job(case=cell, **about), steps, lr) for cell, steps, lr in known]
     made = races(cells(8, 32, 64), found, AIM)
     assert [(job.case.batch_size, job.case.seed) for job in made] == [(8, 0), (32, 0), (8, 1), (32, 1)]
     assert [job.race.lr for job in made] == [0.1, 0.3] * 2

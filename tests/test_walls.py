@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "mbbench"
-GROUND = ("__init__", "axes", "case", "record", "scrub", "store", "maxbatch", "listing", "search", "notebook_data")
+GROUND = (
+    *("__init__", "axes", "case", "record", "scrub", "store", "maxbatch", "listing", "search"),
+    *("notebook_data", "placing", "readings", "scaling"),
+)
 HEAVY = ("torch", "pandas", "seaborn", "matplotlib", "scipy")
 
 

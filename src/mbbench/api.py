@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mbbench import asked, fitting, planner, targets
+from mbbench import asked, fitting, planner, racing, targets
 from mbbench.axes import grid, read_bytes
 from mbbench.case import Case, UsageError
 from mbbench.fitting import OnTry, Search
@@ -84,7 +84,7 @@ def execute(plan: Plan, on_progress: OnProgress | None = None) -> list[Record]:
         return records
     found = targets.run(plan.session, plan.searched, plan.aim, plan.done, on_record)
     kept = [record for record in found if record not in records]
-    races = planner.contenders([*plan.kept, *records, *kept], plan.aim)
+    races = racing.contenders([*plan.kept, *records, *kept], plan.aim)
     total = len(records) + len(races)
     session.execute(plan.session, races, on_record)
     return [*records, *kept]

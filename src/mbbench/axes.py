@@ -4,11 +4,15 @@ Easy to get wrong: a batch size equal to the number of rows is the full batch an
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mbbench.case import FULL, OPTIONS, Case, Cell, UsageError, check_cell, check_name
+
+ACROSS = 11
+"""Batch sizes below the full batch where none are named."""
 
 
 def read_batch_size(text: str | int | None) -> int | None:
@@ -39,6 +43,14 @@ def read_seconds(text: str | float) -> float:
     if not seconds > 0:
         raise UsageError(f'time is {text!r}: expected a time above 0, as "60s", "5min" or "1h"')
     return seconds
+
+
+def default_sizes(n: int) -> list[int | str]:
+    """Return powers of two below n, or of four where that makes more than `ACROSS`, and the full batch."""
+    powers = [2**power for power in range(math.ceil(math.log2(n)))] if n > 1 else []
+    while len(powers) > ACROSS:
+        powers = powers[::2]
+    return [*powers, "full"]
 
 
 def grid(

@@ -100,6 +100,14 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the data set has enough rows for one batch."""
         return self.samples_per_step <= self.n_samples
 
+    def __eq__(self, other: object) -> bool:
+        """Compare by fields: a Cell from a file and the Case it was measured as are one cell."""
+        return isinstance(other, Cell) and msgspec.structs.astuple(self) == msgspec.structs.astuple(other)
+
+    def __hash__(self) -> int:
+        """Hash by fields, as `__eq__` compares."""
+        return hash(msgspec.structs.astuple(self))
+
     def option(self, name: str) -> str:
         """Return the value of an option, its default where none was given."""
         return dict(self.options).get(name, OPTIONS[name][0])
@@ -147,11 +155,6 @@ class Case(Cell, frozen=True, kw_only=True):
     def on(self, **changes: Any) -> Self:
         """Return this case with some fields changed, checked again."""
         return msgspec.structs.replace(self, **changes)
-
-
-def runnable(cell: Cell) -> Cell:
-    """Return the cell as a Case where it can be run. A record from a file holds a Cell, which equals no Case."""
-    return Case(**{name: getattr(cell, name) for name in cell.__struct_fields__}) if cell.applicable else cell
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):

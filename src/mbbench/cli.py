@@ -111,7 +111,7 @@ def run(
         again=again,
         write=not dry_run,
     )
-    if plan.kept:
+    if plan.kept and within is None:
         screen.print(f"{len(plan.kept)} of {len(plan.kept) + len(plan.jobs)} are measured already and kept (--again: anew)")
     if dry_run:
         typer.echo("\n".join(planned(plan, within)))

@@ -7,17 +7,20 @@ the two batch sizes that are tuned first and by the times just read; and no part
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
-from mbbench import targets
+from mbbench import racing, targets
 from mbbench.case import Cell
 from mbbench.measuring import jobs as job_lists
 from mbbench.measuring import session
 from mbbench.measuring.jobs import Job
+from mbbench.placing import plain, searched_as
+from mbbench.readings import step_seconds
 from mbbench.record import Record
+from mbbench.scaling import steps_through
 from mbbench.targets import Aim, Chase
 
 CLOSING_S = 4.0
@@ -31,8 +34,6 @@ FEWEST_SEARCH_S = 2.0
 HOPEFUL = 2.5
 """Times the best time to target so far, up to which a cell is timed again."""
 REPEATS = 3
-ACROSS = 11
-"""Batch sizes below the full batch where none are named."""
 
 Say = Callable[[str], None]
 
@@ -40,14 +41,6 @@ Say = Callable[[str], None]
 def timeout_s(seconds: float) -> float:
     """Return the seconds after which a cell is killed in a run with an end."""
     return max(10.0, seconds / 2)
-
-
-def default_sizes(n: int) -> list[int | str]:
-    """Return powers of two below n, or of four where that makes more than `ACROSS`, and the full batch."""
-    powers = [2**power for power in range(math.ceil(math.log2(n)))] if n > 1 else []
-    while len(powers) > ACROSS:
-        powers = powers[::2]
-    return [*powers, "full"]
 
 
 @dataclass
@@ -86,18 +79,9 @@ class Timed:
         self.on_record(record, printed)
 
 
-def contenders(records: Sequence[Record], aim: Aim) -> list[Job]:
-    """Return the races of what is recommended and of its nearest rivals."""
-    from mbbench.reporting.choosing import choices  # here, since scipy and pandas are no company for a clock
-
-    chosen = [choice.recommended.cell for choice in choices(records) if choice.recommended is not None]
-    return targets.contenders(records, aim, chosen)
-
-
 def run(timed: Timed) -> list[Record]:
     """Measure inside the time; return the records. What can hardly win is searched last, once the answer stands."""
-    _time_once(timed)
-    sizes = {cell.samples_per_step for cell in timed.cells}
+    sizes = {cell.samples_per_step for cell in _time_once(timed)}
     chains = targets.chains(cell for cell in timed.searched if cell.samples_per_step in sizes)
     behind = []
     for number, chain in enumerate(chains):
@@ -107,16 +91,17 @@ def run(timed: Timed) -> list[Record]:
         reserve_s = timed.left_s - spare_s / (len(chains) - number)
         behind.append((chase, _search(timed, chase, reserve_s, len(chains))))
     _time_again(timed)
-    _race(timed, contenders(timed.records, timed.aim))
+    races = racing.contenders(timed.records, timed.aim)
+    session.execute(timed.begun, _while(timed, races, 0.0), timed.told)
     for chase, jobs in behind:
         _do(timed, chase, jobs, 0.0)
-    if not targets.searches_of(timed.records):
+    if all(targets.typical(record) is None for record in timed.records):
         timed.say(f"no batch size was searched to a target within {timed.seconds:g} s: give more with --time")
     return timed.records
 
 
-def _time_once(timed: Timed) -> None:
-    """Time each cell in one process; fewer batch sizes where there is no time for all."""
+def _time_once(timed: Timed) -> list[Cell]:
+    """Time each cell in one process, fewer batch sizes where there is no time for all; return those cells."""
     cells = list(timed.cells)
     allowed = TIMING_SHARE * timed.seconds
     while len(cells) > 4 and _passes_s(cells, FEWEST_S) > allowed:
@@ -126,7 +111,6 @@ def _time_once(timed: Timed) -> None:
         timed.say(f"no time to time every batch size: {', '.join(dropped)} dropped, those between them tell")
         cells = [cell for cell in cells if cell.samples_per_step in kept]
     pass_s = min(SCREEN_S, max(FEWEST_S, (allowed / len(cells) - job_lists.PROCESS_S) / 2))
-    timed.cells = cells
     timed.say(
         f"{len(cells)} cells to time, about {_passes_s(cells, pass_s):.0f} s a round; "
         f"{sum(map(len, targets.chains(timed.searched)))} searches of a learning rate; {timed.left_s:.0f} s left"
@@ -137,20 +121,24 @@ def _time_once(timed: Timed) -> None:
     # Twice what is planned, since a slow cell times one round at least.
     until_s = timed.left_s - 2 * allowed
     session.execute(timed.begun, _while(timed, job_lists.interleaved(jobs, timed.begun.run_id), until_s), timed.told)
+    return cells
 
 
 def _passes_s(cells: Sequence[Cell], pass_s: float) -> float:
     return len(cells) * (job_lists.PROCESS_S + 2 * pass_s)  # the warm-up takes as long as the rounds, at most
 
 
-def _while(timed: Timed, jobs: Iterable[Job], until_s: float) -> Iterator[Job]:
-    """Yield jobs for as long as more than these seconds are left."""
-    todo = list(jobs)
-    for number, job in enumerate(todo):
-        if timed.left_s < until_s:
-            timed.say(f"{len(todo) - number} of {len(todo)} passes dropped: there is no time for them")
+def _while(timed: Timed, jobs: Sequence[Job], until_s: float) -> Iterator[Job]:
+    """Yield jobs for as long as more than these seconds are left, and as many as the longest of them took."""
+    longest_s = 0.0
+    for number, job in enumerate(jobs):
+        began = time.monotonic()
+        if timed.left_s < until_s + longest_s:
+            what = "races" if job.kind == "race" else "timings"
+            timed.say(f"{len(jobs) - number} of {len(jobs)} {what} dropped: there is no time for them")
             return
         yield job
+        longest_s = max(longest_s, time.monotonic() - began)
 
 
 def _search(timed: Timed, chase: Chase, reserve_s: float, chains: int) -> list[Job]:
@@ -208,14 +196,13 @@ def _afforded(timed: Timed, chase: Chase, jobs: Sequence[Job], reserve_s: float)
 
 def _predicted_times(timed: Timed, chase: Chase) -> dict[int, float]:
     """Return how many times the least predicted time to target each batch size takes, with the loader that suits it best."""
-    steps = targets.steps_through(targets.typical_points(chase.records))
-    own = targets.family(targets.searched(chase.chain[0]))
+    steps = steps_through(targets.typical_points(chase.records))
     seconds: dict[Cell, dict[int, float]] = {}
     for record in timed.records:
-        step_s = targets.step_seconds(record) if record.kind == "time" else None
-        if step_s is not None and steps is not None and targets.family(targets.searched(record.case)) == own:
+        step_s = step_seconds(record)
+        if step_s is not None and steps is not None and searched_as(record.case) == searched_as(chase.chain[0]):
             size = record.case.samples_per_step
-            seconds.setdefault(targets.family(record.case), {})[size] = step_s * steps(size)
+            seconds.setdefault(plain(record.case, batch_size=None), {})[size] = step_s * steps(size)
     found: dict[int, float] = {}
     for of_one in seconds.values():
         for size, each in of_one.items():
@@ -230,7 +217,7 @@ def _search_s(chase: Chase, job: Job) -> float:
     """
     assert chase.reference is not None
     reference, search = chase.reference.measurement, job.search
-    steps = targets.steps_through(targets.typical_points(chase.records))
+    steps = steps_through(targets.typical_points(chase.records))
     if reference.search is None or search is None or steps is None:
         return reference.measuring_s or 1.0
     runs = len(search.rates) * len(search.seeds) / max(1, len(reference.search.runs))
@@ -243,7 +230,7 @@ def _time_again(timed: Timed) -> None:
     budgets = {record.case: record.budget for record in timed.records if record.kind == "time"}
     jobs = []
     for repeat in range(1, REPEATS):
-        for target_s in targets.reckoned_s(timed.records).values():
+        for target_s in racing.reckoned_s(timed.records).values():
             least = min(target_s.values())
             hopeful = sorted(
                 (cell for cell in target_s if target_s[cell] <= HOPEFUL * least), key=lambda cell: target_s[cell]
@@ -252,21 +239,3 @@ def _time_again(timed: Timed) -> None:
                 Job(kind="time", case=cell, repeat=repeat, budget=budgets[cell], place=timed.aim.place) for cell in hopeful
             ]
     session.execute(timed.begun, _while(timed, jobs, RACING_SHARE / 2 * timed.seconds), timed.told)
-
-
-def _race(timed: Timed, races: Sequence[Job]) -> None:
-    """Race one seed of every contender after the other, for as long as there is time."""
-    done: list[Job] = []
-
-    def while_there_is_time() -> Iterator[Job]:
-        longest_s = 0.0
-        for job in races:
-            began = time.monotonic()
-            if timed.left_s < longest_s:
-                timed.say(f"{len(races) - len(done)} of {len(races)} races dropped: there is no time for them")
-                return
-            done.append(job)
-            yield job
-            longest_s = max(longest_s, time.monotonic() - began)
-
-    session.execute(timed.begun, while_there_is_time(), timed.told)

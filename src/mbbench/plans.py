@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mbbench import asked, fitting, planner, targets
-from mbbench.axes import grid, read_bytes
+from mbbench import asked, fitting, targets
+from mbbench.axes import default_sizes, grid, read_bytes
 from mbbench.case import FULL, Budget, Cell, UsageError
 from mbbench.measuring import jobs as job_lists
 from mbbench.measuring import session
@@ -147,7 +147,7 @@ def plan(
     grid(name, n_samples=2**62 if n is None else n, batch_size=checked, options=options, **axes)
     facts, sizes = asked.looked_at(name, place, device, n, timeout_s)
     if batch_size == AUTO:
-        batch_size = planner.default_sizes(max(sizes))
+        batch_size = default_sizes(max(sizes))
     cells = grid(name, n_samples=sizes, batch_size=batch_size, options=options, **axes)
     begun = session.begin({name: facts}, results if write else None, timeout_s, refuse=predict)
     begun.predicted.update(session.predict(name, place, cells, timeout_s))

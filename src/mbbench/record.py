@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from mbbench.case import Budget, Cell
-from mbbench.search import Search, crossing
+from mbbench.search import Search
 
 SCHEMA = 3
 """Version of the record's JSON; files of every older version load (`decode`)."""
@@ -229,12 +229,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         """What must be equal for a record to stand in for measuring again."""
         env = self.environment
         return key(self.kind, self.case, self.repeat, self.source, self.budget, env)
-
-
-def target_s(race: Record) -> float | None:
-    """Return the seconds of training after which a race was at its target, interpolated; None where it never was."""
-    curve, target = race.measurement.curve, race.budget.target_loss
-    return None if curve is None or target is None else crossing(curve.train_s, curve.train_loss, target)
 
 
 def key(kind: Kind, case: Cell, repeat: int, source: str, budget: Budget, env: Environment) -> tuple[str, ...]:

@@ -21,12 +21,13 @@ loss was not finite or exploded; or its steps or seconds were over."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One training run of a search. Its losses belong to the first of the search's steps, as many as there are losses.
+    """One training run of a search.
 
     Attributes:
         lr: learning rate.
         seed: of data, start and order.
         ended: how it ended.
+        step: updates done at each evaluation, from 0 on.
         train_loss: mean loss of all training rows at each of the steps, None where not finite; six digits.
         heldout_loss: the same of the held-out rows; empty where there are none.
     """

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mbbench import targets
+from mbbench import racing, targets
 from mbbench.axes import read_bytes
 from mbbench.case import Budget, Cell, check_name
 from mbbench.measuring import jobs as job_lists
@@ -18,7 +18,8 @@ from mbbench.measuring import session
 from mbbench.measuring.environment import physical_cores
 from mbbench.measuring.jobs import Job
 from mbbench.plans import curve_budget
-from mbbench.record import Record, target_s
+from mbbench.readings import target_s
+from mbbench.record import Record
 from mbbench.targets import Aim
 
 MEMORY = ("peak_tensor_bytes", "peak_rss_delta_bytes", "peak_device_allocated_bytes", "predicted_peak_bytes", "limit_bytes")
@@ -107,15 +108,14 @@ def _race(begun: session.Session, jobs: Sequence[Job], on_record: Callable[[Job,
         at_once=physical_cores(),
     )
     found = targets.run(begun, [job.case for job in jobs], aim, {}, lambda record, printed: None)
-    by_cell = {targets.searched(record.case): record for record in found}
-    searches = {job.case: by_cell[targets.searched(job.case)] for job in jobs}
     asked = {msgspec.structs.replace(job.case, seed=0): job for job in jobs}
     for job in jobs:
-        if targets.typical(searches[job.case]) is None:
-            on_record(job, searches[job.case], "")
+        search = racing.search_of(job.case, found)
+        if search is not None and targets.typical(search) is None:
+            on_record(job, search, "")
     session.execute(
         begun,
-        targets.races([job.case for job in jobs], searches, aim),
+        racing.races([job.case for job in jobs], found, aim),
         lambda record, printed: on_record(asked[msgspec.structs.replace(record.case, seed=0)], record, printed),
     )
 

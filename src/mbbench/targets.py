@@ -7,17 +7,18 @@ nothing is searched before it; where it reaches none another size is the referen
 
 import itertools
 import math
-import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from mbbench.case import OPTIONS, Budget, Case, Cell, check_name, runnable
+from mbbench.case import Budget, Cell, check_name
 from mbbench.measuring import session
-from mbbench.measuring.jobs import Job, Place, Race, SearchPlan
+from mbbench.measuring.jobs import Job, Place, SearchPlan
+from mbbench.placing import POLICIES, POLICY, searched_as
 from mbbench.record import Record
-from mbbench.search import Search, best_rate, crossing, steps_to, typical_steps
+from mbbench.scaling import critical_between, rule
+from mbbench.search import Search, best_rate, steps_to, typical_steps
 
 ANCHOR = 32
 """Batch size of the reference run, or the nearest to it."""
@@ -28,12 +29,6 @@ FEWEST_STEPS, FEWEST_EPOCHS = 2000, 20
 """Most steps of the reference run: the larger of the two. A tenth of them finds the target where none is given."""
 SLACK = 4.0
 """Times the steps of the reference run to the lowest target, for other sizes; and again by how much smaller the batch is."""
-LOOK_FROM = 0.7
-"""Of the fewest steps that any seed needed, before a race is first evaluated."""
-RACE_SLACK = 3.0
-"""Times the most steps that any seed needed, after which a race is over."""
-CONTENDERS = 3
-"""Batch sizes of each loader that are raced against the clock."""
 
 
 class Aim(msgspec.Struct, frozen=True):
@@ -69,13 +64,12 @@ def chains(cells: Iterable[Cell]) -> list[list[Cell]]:
     Steps to target depend neither on threads nor, but for "stream", on the loader, nor on the device, of which the first
     one named that is no CPU searches.
     """
-    found: dict[str, dict[int | None, Cell]] = {}
+    found: dict[tuple[Cell, str, int], dict[int | None, Cell]] = {}
     for cell in sorted(cells, key=lambda cell: (cell.device == "cpu", cell.loader == "stream")):
-        searched = msgspec.structs.replace(
-            cell, micro_batch=None, threads=1, loader="stream" if cell.loader == "stream" else "slice"
-        )
-        alike = msgspec.structs.replace(searched, batch_size=None, device="cpu", loader="slice")
-        found.setdefault(str(alike), {}).setdefault(cell.batch_size, searched)
+        loader = "stream" if cell.loader == "stream" else "slice"
+        own = msgspec.structs.replace(cell, micro_batch=None, threads=1, loader=loader)
+        alike = (searched_as(cell), cell.option(POLICY), cell.seed)
+        found.setdefault(alike, {}).setdefault(cell.batch_size, own)
     return [
         sorted(chain.values(), key=lambda cell: (abs(math.log(cell.samples_per_step / ANCHOR)), cell.samples_per_step))
         for chain in found.values()
@@ -86,41 +80,15 @@ def policies(asked: str | Iterable[str]) -> list[str]:
     """Return the learning rate policies asked for; raise UsageError where there is no such policy."""
     several = [asked] if isinstance(asked, str) else list(asked)
     for policy in several:
-        check_name("lr_policy", policy, OPTIONS["lr_policy"])
+        check_name(POLICY, policy, POLICIES)
     return several
 
 
 def with_policy(cell: Cell, policy: str) -> Cell:
     """Return the cell of a search under a learning rate policy."""
-    if policy == OPTIONS["lr_policy"][0]:
+    if policy == POLICIES[0]:
         return cell
-    return msgspec.structs.replace(cell, options=tuple(sorted([*cell.options, ("lr_policy", policy)])))
-
-
-def rule(batch_size: int, anchor: tuple[int, float], critical: float) -> float:
-    """Return a learning rate to begin with: that of the anchor times (1 + Bc / B0) / (1 + Bc / B); Bc may be infinite.
-
-    McCandlish et al. 2018 (arXiv 1812.06162), section 2.2; on digits-softmax it costs at most 1.7 times the best steps,
-    where constant, linear and square-root scaling each fail somewhere (K14).
-    """
-    size, lr = anchor
-    if math.isinf(critical):
-        return lr * batch_size / size
-    return lr * (1 + critical / size) / (1 + critical / batch_size)
-
-
-def critical_between(small: tuple[int, float], large: tuple[int, float]) -> float:
-    """Return Bc of S(B) = Smin (1 + Bc / B) through two points (batch size, steps).
-
-    It is 0 where steps do not fall, and infinite where they fall as 1 / B or faster.
-    """
-    if small[1] <= large[1]:
-        return 0.0
-    if not large[1]:  # there before the first update
-        return math.inf
-    ratio = small[1] / large[1]
-    rest = 1 / small[0] - ratio / large[0]
-    return (ratio - 1) / rest if rest > 0 else math.inf
+    return msgspec.structs.replace(cell, options=tuple(sorted([*cell.options, (POLICY, policy)])))
 
 
 class Chase:
@@ -138,15 +106,15 @@ class Chase:
 
     def stages(self) -> Iterator[list[Job]]:
         """Yield jobs that may run at once; those before must be in `records` when the next are asked for."""
-        todo = [cell for cell in self.chain if isinstance(cell, Case)]
-        yield [self._job(cell) for cell in self.chain if not isinstance(cell, Case)]
+        todo = [cell for cell in self.chain if cell.applicable]
+        yield [self._job(cell) for cell in self.chain if not cell.applicable]
         while todo and self.reference is None:
             yield [self._job(todo.pop(0), threads=self.aim.at_once)]
         found = self.reference
         if found is None or not todo:
             return
         largest = max(todo, key=lambda cell: cell.samples_per_step)
-        if largest.samples_per_step > found.case.samples_per_step and largest.option("lr_policy") == "tuned":
+        if largest.samples_per_step > found.case.samples_per_step and largest.option(POLICY) == POLICIES[0]:
             todo.remove(largest)
             yield [self._job(largest, (0.71, 1.0, 1.41, 2.0, 2.83), self.aim.at_once)]
         # Small batches take the most steps: those that last longest begin first.
@@ -171,7 +139,7 @@ class Chase:
             reference_steps=max(1, limit // 10),
             noise=True,
         )
-        if cell.option("lr_policy") == "fixed" and cell.lr is not None:
+        if cell.option(POLICY) == "fixed" and cell.lr is not None:
             plan = msgspec.structs.replace(plan, rates=(cell.lr,), fixed=True)
         if found is not None and found.measurement.search is not None:
             search = found.measurement.search
@@ -188,7 +156,7 @@ class Chase:
         assert self.reference is not None
         anchor = self.reference.case.samples_per_step
         lr = best_rate(search) or search.rates[0]
-        policy = cell.option("lr_policy")
+        policy = cell.option(POLICY)
         factor = cell.samples_per_step / anchor
         scaled = {"fixed": 1.0, "linear": factor, "sqrt": math.sqrt(factor)}
         if policy != "tuned":
@@ -259,100 +227,3 @@ def typical(record: Record) -> float | None:
 def typical_points(records: Iterable[Record]) -> list[tuple[int, float]]:
     """Return (batch size, typical steps to target) of the target records that have them, rising."""
     return sorted((r.case.samples_per_step, steps) for r in records if (steps := typical(r)) is not None)
-
-
-def steps_through(points: Sequence[tuple[int, float]]) -> Callable[[int], float] | None:
-    """Return S(B) through the smallest and the largest of some points; None without any, constant through one."""
-    if not points:
-        return None
-    (small, steps), (large, _) = points[0], points[-1]
-    critical = critical_between(points[0], points[-1]) if small < large else 0.0
-    if math.isinf(critical):
-        return lambda size: steps * small / size
-    return lambda size: steps * (1 + critical / size) / (1 + critical / small)
-
-
-def step_seconds(record: Record) -> float | None:
-    """Return the seconds of a step of a time record, epoch starts included; None where it was not timed."""
-    epochs = record.measurement.epochs_s(record.case.n_samples) if record.measurement.status == "ok" else ()
-    return statistics.median(epochs) / record.case.steps_per_epoch if epochs else None
-
-
-def contenders(records: Iterable[Record], aim: Aim, chosen: Iterable[Cell] = ()) -> list[Job]:
-    """Return the races of the chosen cells and those of the least steps times seconds a step, `CONTENDERS` of a loader."""
-    several = list(records)
-    first, searches = set(map(runnable, chosen)), searches_of(several)
-    raced: list[Cell] = []
-    for target_s in reckoned_s(several).values():
-        rank = sorted(target_s, key=lambda cell: (cell not in first, target_s[cell], cell.samples_per_step))
-        raced += rank[:CONTENDERS]
-    return races(raced, {cell: searches[searched(cell)] for cell in raced}, aim)
-
-
-def searches_of(records: Iterable[Record]) -> dict[Cell, Record]:
-    """Return the target records that have steps to their target, by `searched`; a tuned one before one of another policy."""
-    found = [record for record in records if typical(record) is not None]
-    found.sort(key=lambda record: record.case.option("lr_policy") == "tuned")  # later ones overwrite
-    return {searched(record.case): record for record in found}
-
-
-def reckoned_s(records: Iterable[Record]) -> dict[Cell, dict[Cell, float]]:
-    """Return the steps times seconds a step of each cell with both, by what the cells have in common but the batch size."""
-    several = list(records)
-    searches = searches_of(several)
-    step_s: dict[Cell, list[float]] = {}
-    for record in several:
-        read = step_seconds(record) if record.kind == "time" and record.case.micro_batch is None else None
-        if read is not None:
-            step_s.setdefault(runnable(record.case), []).append(read)
-    found: dict[Cell, dict[Cell, float]] = {}
-    for cell, seconds in step_s.items():
-        search = searches.get(searched(cell))
-        steps = None if search is None else typical(search)
-        if steps is not None:
-            found.setdefault(family(cell), {})[cell] = steps * statistics.geometric_mean(seconds)
-    return found
-
-
-def family(cell: Cell) -> Cell:
-    """Return what cells that differ in batch size only have in common."""
-    return runnable(msgspec.structs.replace(cell, batch_size=None))
-
-
-def searched(cell: Cell) -> Cell:
-    """Return what the search of a cell has in common with it: neither loader, device, threads nor micro-batch matter.
-
-    Nor does the policy of its learning rates: an update does not know where its rate came from.
-    """
-    options = tuple((name, value) for name, value in cell.options if name != "lr_policy")
-    plain = {"micro_batch": None, "threads": 1, "loader": "slice", "device": "cpu", "options": options}
-    return runnable(msgspec.structs.replace(cell, **plain))
-
-
-def races(cells: Iterable[Cell], searches: dict[Cell, Record], aim: Aim) -> list[Job]:
-    """Return the races of these cells, each with the tuned rate and every seed, one seed of all cells after the other.
-
-    Args:
-        cells: what to race, as it is timed.
-        searches: the target record of each; a cell without a rate that reaches its target is left out.
-        aim: as of the searches.
-    """
-    jobs = []
-    for number, cell in itertools.product(range(aim.seeds), cells):
-        search = searches[cell].measurement.search
-        lr = None if search is None else best_rate(search)
-        if search is None or lr is None:
-            continue
-        known = [steps for run in search.at(lr) if (steps := crossing(run.step, run.train_loss, search.target)) is not None]
-        budget = Budget(target_loss=search.target, max_steps=math.ceil(RACE_SLACK * max(known)) + 1, max_bytes=aim.max_bytes)
-        jobs.append(
-            Job(
-                kind="race",
-                case=runnable(msgspec.structs.replace(cell, seed=cell.seed + number)),
-                repeat=0,
-                budget=budget,
-                place=aim.place,
-                race=Race(lr=lr, look_from=max(1, int(LOOK_FROM * min(known)))),
-            )
-        )
-    return jobs

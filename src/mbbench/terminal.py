@@ -1,6 +1,5 @@
 """What a terminal sees of a run: its progress, what went wrong on the way, and the verdict at its end."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -20,15 +19,14 @@ Number = TypeVar("Number", int, float)
 
 def watched(plan: api.Plan, work: Callable[[api.OnProgress], list[Record]] | None = None) -> list[Record]:
     """Do a plan, or other work on it, under a progress bar; on Ctrl-C end with exit code 130, what is measured is kept."""
-    records, told, total = list(plan.kept), set[str](), len(plan.jobs)
+    told, done, total = set[str](), 0, len(plan.jobs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=screen) as progress:
         bar = progress.add_task("measuring", total=len(plan.jobs))
 
-        def on_progress(record: Record, printed: str, done: int, of: int) -> None:
-            nonlocal total
-            records.append(record)
-            total = of
+        def on_progress(record: Record, printed: str, number: int, of: int) -> None:
+            nonlocal done, total
+            done, total = number, of
             progress.update(bar, completed=done, total=total)
             measurement = record.measurement
             if measurement.status not in ("ok", "not_applicable", "budget_exhausted"):
@@ -40,15 +38,14 @@ def watched(plan: api.Plan, work: Callable[[api.OnProgress], list[Record]] | Non
                 screen.print(printed, style="dim", markup=False, soft_wrap=True)
 
         try:
-            kept = (work or functools.partial(api.execute, plan))(on_progress)
-            records += [record for record in kept if record not in records]
+            return work(on_progress) if work else [*plan.kept, *api.execute(plan, on_progress)]
         except KeyboardInterrupt:
             progress.stop()
-            done = len(records) - len(plan.kept)
             said = f"{done} of {total} are measured and kept in {plan.session.path}" if done else "nothing measured yet"
-            screen.print(f"mbbench: stopped by hand: {said}; the same command goes on from there", soft_wrap=True)
+            # A run within a time measures anew, and what is kept can be asked all the same.
+            after = "mbbench advise says what they tell" if work else "the same command goes on from there"
+            screen.print(f"mbbench: stopped by hand: {said}; {after}", soft_wrap=True)
             raise typer.Exit(130) from None
-    return records
 
 
 def planned(plan: api.Plan, within: float | None) -> list[str]:

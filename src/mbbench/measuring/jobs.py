@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from mbbench.case import Budget, Case, Cell, UsageError, check_problem
+from mbbench.case import Budget, Cell, UsageError, check_problem
 from mbbench.record import Kind
 
 KINDS: tuple[Kind, ...] = ("time", "convergence", "memory", "target", "race")
@@ -182,12 +182,13 @@ def make_jobs(
         }
         for kind in (kind for kind in kinds if kind in USUAL):
             common: dict[str, Any] = {"kind": kind, "budget": budgets[kind], "place": place}
-            if not isinstance(cell, Case) or kind == "memory":
+            if not cell.applicable or kind == "memory":
                 jobs.append(Job(case=cell, repeat=0, **common))
             elif kind == "time":
                 jobs += [Job(case=cell, repeat=repeat, **common) for repeat in range(repeats)]
             else:
-                jobs += [Job(case=cell.on(seed=cell.seed + number), repeat=0, **common) for number in range(seeds)]
+                seeded = (msgspec.structs.replace(cell, seed=cell.seed + number) for number in range(seeds))
+                jobs += [Job(case=each, repeat=0, **common) for each in seeded]
     return jobs
 
 
@@ -222,7 +223,7 @@ def interleaved(jobs: Iterable[Job], seed: str) -> list[Job]:
 
 def expected_s(job: Job) -> float:
     """Return about how long a job takes at most."""
-    if not isinstance(job.case, Case):
+    if not job.case.applicable:
         return 0.0
     seconds = job.budget.max_seconds or 0.0
     if job.kind in ("target", "race"):

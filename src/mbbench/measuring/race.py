@@ -15,14 +15,13 @@ from typing import Any
 from mbbench.case import Budget
 from mbbench.measuring import devices
 from mbbench.measuring.convergence import curve_of, divergence, warm_up
+from mbbench.measuring.courses import DENSE
 from mbbench.measuring.training import Training, losses
 from mbbench.record import Phase
 
 WARM_UP_S = 0.2
 """As before timed rounds: without, 50 updates of digits-softmax at batch 32 took 19.7 ms instead of 13, a cold start and not
 what an update costs."""
-APART = 1.02
-"""From one evaluation to the next, in steps."""
 
 
 def run(make: Callable[[], Training], budget: Budget, look_from: int, on_phase: Callable[[Phase], None]) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def _run(
         if points[-1][2] <= budget.target_loss:
             status, message = "ok", None
             break
-        step = min(budget.max_steps, max(step + 1, int(step * APART)))
+        step = min(budget.max_steps, max(step + 1, int(step * DENSE)))
     fields = {
         "status": status,
         "message": message,

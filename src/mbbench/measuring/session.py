@@ -213,7 +213,7 @@ def _measure(session: Session, job: Job, stop: threading.Event | None = None) ->
     case, facts = job.case, session.facts[job.case.problem]
     if facts.error is not None:
         return facts.source, Measurement(status="error", phase="start", message=scrub(facts.error)), ""
-    if not isinstance(case, Case):
+    if not case.applicable:
         message = f"batch_size is {case.batch_size}, but the data set has {case.n_samples} samples"
         return facts.source, Measurement(status="not_applicable", message=message), ""
     if reason := facts.unavailable.get(case.device):

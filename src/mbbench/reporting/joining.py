@@ -5,17 +5,17 @@ timed with; only rows that are shuffled inside a window ("stream") may take othe
 target only: a search that was aimed at another one is no search here.
 """
 
-import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from mbbench.case import Cell
+from mbbench.placing import POLICIES, POLICY, group_cell, plain, searched_as, serves
+from mbbench.readings import step_seconds, target_s
 from mbbench.record import Record
 from mbbench.reporting import pooling
-from mbbench.reporting.placing import POLICIES, POLICY, group_cell, plain, searched_as, serves
-from mbbench.search import Search, best_rate, crossing, promising_rate, steps_to
+from mbbench.search import Search, best_rate, promising_rate, steps_to
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Tried:
     @property
     def race_s(self) -> tuple[float | None, ...]:
         """Seconds to the target of each race, None where it was not reached."""
-        return tuple(map(_raced, self.races))
+        return tuple(map(target_s, self.races))
 
     @property
     def runs(self) -> Search | None:
@@ -150,11 +150,7 @@ def _tried(cell: Cell, search: Record | None, target: float | None, clocked: Seq
     return Tried(
         cell=cell,
         steps=steps,
-        step_s=tuple(
-            statistics.median(r.measurement.epochs_s(cell.n_samples)) / cell.steps_per_epoch
-            for r in timings
-            if pooling.timed(r)
-        ),
+        step_s=tuple(seconds for record in timings if (seconds := step_seconds(record)) is not None),
         lr=lr,
         search=search,
         timings=timings,
@@ -176,11 +172,6 @@ def _aims_at(record: Record, main: float | None) -> bool:
 
 def _place(cell: Cell) -> tuple[object, ...]:
     return pooling.common(cell), cell.loader != "slice", cell.loader
-
-
-def _raced(record: Record) -> float | None:
-    curve, target = record.measurement.curve, record.budget.target_loss
-    return None if curve is None or target is None else crossing(curve.train_s, curve.train_loss, target)
 
 
 def _at_rate(race: Record, lr: float | None) -> bool:

@@ -12,9 +12,9 @@ from functools import cached_property
 import msgspec
 
 from mbbench.case import Cell
+from mbbench.placing import placed
 from mbbench.record import Kind, Record
 from mbbench.reporting import readable
-from mbbench.reporting.placing import placed
 from mbbench.reporting.stats import Estimate, from_repeats
 
 CONTENDED = 1.05

@@ -3,9 +3,9 @@
 import shlex
 from collections.abc import Iterable, Sequence
 
+from mbbench.placing import POLICIES, POLICY
 from mbbench.record import Record
 from mbbench.reporting import readable
-from mbbench.reporting.placing import POLICIES, POLICY
 
 USUAL = ("time", "convergence", "memory")
 """Passes that a run makes where none are named."""

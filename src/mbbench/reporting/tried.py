@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-REACHED = 0.8
-"""Share of seeds that have to reach the target for the batch size to have steps to target."""
+from mbbench.search import REACHED
 
 
 @dataclass(frozen=True)
