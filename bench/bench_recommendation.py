@@ -1,7 +1,8 @@
 """Is the recommended batch size as fast to the target, really trained, as the best of all of them?
 
 Not a test: `python bench/bench_recommendation.py` searches and times every power of two and full batch, takes the
-recommendation from those records alone, then really trains every size to the target, interleaved, and prints the ratio.
+recommendation as `mbbench run` would, its races of the nearest rivals included; then it really trains every size to the
+target anew, interleaved, and prints the ratio.
 Takes about 5 minutes a problem; run nothing beside it. Promised: at most 1.10.
 """
 
@@ -25,7 +26,8 @@ def compare(problem: str, loaders: list[str], results: Path, rounds: int) -> Non
     assert plan.aim is not None
     timed = session.execute(plan.session, plan.jobs)
     found = targets.run(plan.session, plan.searched, plan.aim, {}, lambda record, printed: None)
-    chosen = choices([*timed, *found])
+    confirming = session.execute(plan.session, racing.contenders([*timed, *found], plan.aim))
+    chosen = choices([*timed, *found, *confirming])
     once = racing.races(plan.cells, found, plan.aim)
     races = session.execute(plan.session, once * rounds)
     for choice in chosen:
@@ -54,7 +56,8 @@ def _say(problem: str, choice: Choice, seconds: dict[int, list[float]]) -> None:
         print("  nothing is recommended")
         return
     as_good = ", ".join(map(str, found.as_good))
-    print(f"  recommended {found.batch_size} by the {found.chosen_by}, as good: {as_good}")
+    instead = "" if found.instead_of is None else f" and by races, instead of {found.instead_of}"
+    print(f"  recommended {found.batch_size} by the {found.chosen_by}{instead}, as good: {as_good}")
     if found.batch_size in medians:
         ratio = medians[found.batch_size] / medians[best]
         print(f"  best raced: {best}; recommended over best: {ratio:.3f}")

@@ -118,6 +118,42 @@ def test_a_planted_tie_is_seen():
     assert (table.as_good, table.chosen_by) == ((256, 512), "table")
 
 
+def raced(sizes, **race_s):
+    races = {int(name[1:]): seconds for name, seconds in race_s.items()}
+    return [TriedSize(each.batch_size, each.step_s, each.steps, races.get(each.batch_size, ())) for each in sizes]
+
+
+@pytest.mark.parametrize(
+    ("race_s", "chosen"),
+    [
+        ({"b64": [0.033] * 5, "b128": [0.030] * 5}, 128),  # halfway in logs, 128 takes 0.967 of 64
+        ({"b64": [0.033] * 5, "b128": [0.032] * 5}, 64),  # 0.999 of it
+        ({"b64": [0.033] * 5, "b128": [0.020, 0.020, None, None, None]}, 64),  # three races of 128 did not reach
+        ({"b128": [0.010] * 5}, 64),  # the chosen itself was not raced: no comparison
+        ({"b64": [0.033] * 5, "b1": [0.010] * 5}, 64),  # 0.66 s by the curves: halfway it takes 2.4 times as long
+    ],
+)
+@pytest.mark.parametrize("sizes", [planted.SIZES, (64, 128)])
+def test_races_count_as_much_as_steps_times_seconds(sizes, race_s, chosen):
+    usual = recommend(planted.sweep(sizes=sizes), planted.N)
+    found = recommend(raced(planted.sweep(sizes=sizes), **race_s), planted.N)
+    assert (found.batch_size, found.instead_of) == (chosen, None if chosen == 64 else 64)
+    assert found.seconds.value == pytest.approx(seconds(chosen), rel=1e-6)  # what races took is told apart
+    assert found.chosen_by == usual.chosen_by
+    assert (usual.instead_of, set(usual.as_good) | {chosen}) == (None, set(found.as_good))
+
+
+def test_races_can_choose_the_full_batch_and_against_it():
+    mini = planted.sweep(sizes=planted.SIZES[:-1])
+    full = {"batch_size": 4096, "step_s": [5.2e-4] * 5, "steps": [61.0] * 5}  # 0.0317 s; batch size 64 takes 0.0328 s
+    for race_s, chosen in ({"b64": [0.03] * 3}, 64), ({"b64": [0.033] * 3}, 4096):
+        found = recommend(raced(mini, **race_s), planted.N, full_batch=TriedSize(**full, race_s=[0.033] * 3))
+        assert (found.batch_size, found.full_batch) == (chosen, chosen == 4096)
+        assert found.instead_of == (4096 if chosen == 64 else None)
+        assert found.batch_size in found.as_good
+        assert found.full_batch_multiple.value == pytest.approx(1.0 if chosen == 4096 else 0.0317 / 0.0328, rel=0.01)
+
+
 def test_a_full_batch_that_is_best_is_chosen():
     full = TriedSize(4096, [5e-4] * 5, [51.0] * 5)  # 0.0255 s; batch size 80 takes 0.0324 s
     found = recommend(planted.sweep(sizes=planted.SIZES[:-1]), planted.N, full_batch=full)

@@ -6,7 +6,7 @@ import random
 import msgspec
 import pytest
 
-from mbbench.search import Run, Search, best_rate, crossing, edge, promising_rate, steps_to, typical_steps
+from mbbench.search import Run, Search, best_rate, central_rate, crossing, edge, promising_rate, steps_to, typical_steps
 
 
 def run(lr, seed, steps=None, ended="reached", losses=None):
@@ -97,6 +97,15 @@ def test_the_best_rate_depends_on_the_target_asked_for():
     runs = tuple(run(lr, 0, losses=each) for lr, each in curves.items())
     found = Search(targets=(2.0, 0.5, 0.1), runs=runs, vectorised=True)
     assert (best_rate(found, 2.0), best_rate(found, 0.5), best_rate(found), best_rate(found, 0.1)) == (0.2, 0.1, 0.1, None)
+
+
+def test_the_central_rate_is_the_middle_of_those_within_5_percent_of_the_best():
+    steps = {0.1: 120, 0.2: 104, 0.3: 102, 0.4: 103, 0.5: 100, 0.6: 106}
+    assert best_rate(search({lr: [each] * 5 for lr, each in steps.items()})) == 0.5
+    assert central_rate(search({lr: [each] * 5 for lr, each in steps.items()})) == 0.3  # of 0.2 to 0.5 the lower middle
+    assert central_rate(search({0.1: [120] * 5, 0.2: [100] * 5, 0.4: [None] * 5})) == 0.2
+    assert central_rate(search({0.1: [None] * 5})) is None
+    assert central_rate(search({0.1: [200] * 3}, targets=())) is None
 
 
 def test_a_search_without_a_target_has_no_best_rate_and_its_most_promising_one_is_the_lowest():

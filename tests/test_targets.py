@@ -21,7 +21,7 @@ from mbbench.racing import races
 from mbbench.record import Measurement
 from mbbench.reporting.fits import fit_steps
 from mbbench.scaling import critical_between, rule
-from mbbench.search import Run, Search, best_rate, steps_to, typical_steps
+from mbbench.search import Run, Search, best_rate, central_rate, steps_to, typical_steps
 from mbbench.targets import Aim, Chase, chains
 
 CELL = Case(problem="linear", n_samples=1000, batch_size=32)
@@ -450,7 +450,7 @@ SCALED = [
 def test_the_rule_finds_good_rates_from_every_anchor_where_plain_scaling_fails_somewhere(monkeypatch, anchors, sizes, seeds):
     searches = digits(sizes, seeds)
     best = {size: typical(search) for size, search in searches.items()}
-    tuned = {size: best_rate(search) for size, search in searches.items()}
+    tuned = {size: central_rate(search) for size, search in searches.items()}
     critical = fit_steps(list(best), list(best.values())).critical_batch_size
     rules = {
         "rule": lambda size, anchor: rule(size, (anchor, tuned[anchor]), critical),

@@ -18,7 +18,7 @@ from mbbench.measuring.jobs import Job, Place, SearchPlan
 from mbbench.placing import POLICIES, POLICY, searched_as
 from mbbench.record import Record
 from mbbench.scaling import critical_between, rule
-from mbbench.search import Search, best_rate, steps_to, typical_steps
+from mbbench.search import Search, best_rate, central_rate, steps_to, typical_steps
 
 ANCHOR = 32
 """Batch size of the reference run, or the nearest to it."""
@@ -155,7 +155,7 @@ class Chase:
         """Return the rates to begin with, and whether to try no other."""
         assert self.reference is not None
         anchor = self.reference.case.samples_per_step
-        lr = best_rate(search) or search.rates[0]
+        lr = central_rate(search) or search.rates[0]
         policy = cell.option(POLICY)
         factor = cell.samples_per_step / anchor
         scaled = {"fixed": 1.0, "linear": factor, "sqrt": math.sqrt(factor)}

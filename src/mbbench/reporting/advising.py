@@ -12,9 +12,10 @@ from typing import Any, Literal
 from mbbench.case import FULL
 from mbbench.reporting import readable
 from mbbench.reporting.choosing import Choice
-from mbbench.reporting.outcomes import happened, lowest, typical_s
+from mbbench.reporting.outcomes import happened, lowest
 from mbbench.reporting.reasons import findings, seconds_in_words
 from mbbench.reporting.stats import Estimate
+from mbbench.reporting.tried import typical_s
 from mbbench.search import REACHED
 
 
@@ -47,7 +48,8 @@ def headline(choice: Choice) -> str:
         all_of = "all that was compared: " if _all_as_good(choice) else ""
         curves = found.chosen_by == "curves"
         apart = "within 10 % by the curves" if curves else "within 10 % or not told apart"
-        best = f"The least time {'of the curves' if curves else 'measured'} is that of {name}, {took}."
+        least = f"The least time {'of the curves' if curves else 'measured'} is that of"
+        best = f"{least if found.instead_of is None else 'Races decide for'} {name}, {took}."
         return f"{where}it is a tie to loss {target:g} between {all_of}{names}, {apart}. {best}"
     first = f"full batch is best: it reaches loss {target:g} first, in" if found.full_batch else ""
     return f"{where}{first or f'{name} reaches loss {target:g} first:'} {took}.{_beside(choice)}"
@@ -139,6 +141,7 @@ def _object(choice: Choice) -> dict[str, Any]:
         "lr": tried.lr if tried else None,
         "lr_policy": choice.policy,
         "chosen_by": found.chosen_by if found else None,
+        "instead_of": None if found is None or found.instead_of is None else _size(choice, found.instead_of),
         "raced_s": typical_s(tried.race_s) if tried else None,
         "warnings": [
             {"code": each.code, "sentence": each.sentence, "next_step": each.next_step} for each in choice.warnings

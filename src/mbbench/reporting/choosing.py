@@ -88,10 +88,10 @@ def recommended(group: Group, target: float | None, intervals: bool = True) -> R
     steps = [at_target(size.runs, target)[1] for size in known if size.runs is not None]
     if not known or any(each == 0 for several in steps for each in several):
         return None
-    found = {
-        size.cell.batch_size: TriedSize(size.cell.samples_per_step, size.step_s, several)
-        for size, several in zip(known, steps, strict=True)
-    }
+    found = {}
+    for size, several in zip(known, steps, strict=True):
+        raced = size.race_s if target == group.target else ()
+        found[size.cell.batch_size] = TriedSize(size.cell.samples_per_step, size.step_s, several, raced)
     full, n = found.pop(None, None), group.cell.n_samples
     # Asked for as a number, all rows make the same update as the full batch: one of the two stands for both.
     mini = [each for each in found.values() if full is None or each.batch_size < n]

@@ -13,8 +13,9 @@ from scipy.special import stdtrit
 
 from mbbench.reporting import readable
 from mbbench.reporting.joining import Tried
-from mbbench.reporting.outcomes import nearest, reckoned_s, typical_s
+from mbbench.reporting.outcomes import nearest, reckoned_s
 from mbbench.reporting.stats import CONFIDENCE, FEWEST
+from mbbench.reporting.tried import typical_s
 from mbbench.reporting.warning import Seen, Told
 from mbbench.search import Run, crossing
 

@@ -1,7 +1,6 @@
 """What came of one batch size: how its runs ended, what its races took; and which of several is nearest to a recommended."""
 
 import math
-import statistics
 from collections.abc import Sequence
 
 from mbbench.reporting import readable
@@ -31,12 +30,6 @@ def lowest(size: Tried) -> tuple[float, float] | None:
 def reckoned_s(size: Tried) -> float:
     """Return the time to target of a size with steps and times: the one times the other, as measured."""
     return TriedSize(size.cell.samples_per_step, size.step_s, size.steps).seconds
-
-
-def typical_s(times: Sequence[float | None]) -> float | None:
-    """Return the median of race times, one that did not reach as the longest; None where that is one, or without races."""
-    middle = statistics.median([math.inf if each is None else each for each in times]) if times else math.inf
-    return middle if math.isfinite(middle) else None
 
 
 def nearest(sizes: Sequence[Tried], found: Recommendation | None) -> Tried | None:

@@ -7,9 +7,10 @@ say of the critical batch size stands beside the measured one, never alone.
 from mbbench.reporting import readable
 from mbbench.reporting.choosing import Choice
 from mbbench.reporting.finding import Finding
-from mbbench.reporting.outcomes import happened, nearest, typical_s
+from mbbench.reporting.outcomes import happened, nearest
 from mbbench.reporting.recommendation import AS_GOOD
 from mbbench.reporting.stats import Estimate
+from mbbench.reporting.tried import typical_s
 
 LIMITS = {
     "memory": "memory: by the curves a larger batch would be faster, and a larger one that was tried ran out of memory",
@@ -36,6 +37,8 @@ def _recommended(choice: Choice) -> Finding | None:
         "table": "by the measured times, the least of them",
         None: "",
     }[found.chosen_by]
+    if found.instead_of is not None:
+        by += f" and by races, without which it would be {choice.named(found.instead_of)}"
     seeds = readable.plural(found.seconds.n, "seed")
     text = f"{name}, {seconds_in_words(found.seconds)} to loss {choice.target:g} ({seeds}), {by}"
     if size is not None and size.lr is not None:

@@ -15,9 +15,8 @@ import pandas as pd
 
 from mbbench.reporting.choosing import Choice, Tried
 from mbbench.reporting.fits import time_to_target
-from mbbench.reporting.outcomes import typical_s
 from mbbench.reporting.target_times import measured_times, seconds_of
-from mbbench.reporting.tried import TriedSize, typical
+from mbbench.reporting.tried import TriedSize, typical, typical_s
 from mbbench.search import REACHED, promising_rate
 
 POSITIONS = 100

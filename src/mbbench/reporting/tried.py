@@ -1,4 +1,4 @@
-"""What was measured at one batch size: seconds a step by repeat, steps to target by seed.
+"""What was measured at one batch size: seconds a step by repeat, steps to target by seed, and races to it against the clock.
 
 Easy to get wrong: a seed that did not reach the target is not a missing value but a large one. Leaving such seeds out of
 a mean makes a batch size look better the more often it fails, so where some did not reach it, the median is taken with
@@ -6,6 +6,7 @@ them as the largest, and with fewer than 4 of 5 reached there is no figure at al
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,13 +24,17 @@ class TriedSize:
         batch_size: samples per update.
         step_s: seconds a step, one per repeat.
         steps: steps to target, one per seed; infinite where it was not reached (None may be given).
+        race_s: seconds of training after which races were at the target, likewise; () where none were run.
     """
 
     batch_size: int
     step_s: tuple[float, ...]
     steps: tuple[float, ...]
+    race_s: tuple[float, ...] = ()
 
-    def __init__(self, batch_size: int, step_s: Sequence[float], steps: Sequence[float | None]) -> None:
+    def __init__(
+        self, batch_size: int, step_s: Sequence[float], steps: Sequence[float | None], race_s: Sequence[float | None] = ()
+    ) -> None:
         """Check and sort; raise ValueError with what came and what was expected."""
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: expected 1 or more samples per update")
@@ -37,12 +42,13 @@ class TriedSize:
             raise ValueError(
                 f"batch size {batch_size} has {len(step_s)} times and {len(steps)} seeds: give one or more each"
             )
-        known = [each for each in steps if each is not None]
+        known = [each for each in (*steps, *race_s) if each is not None]
         if not all(0 < each < math.inf for each in (*step_s, *known)):
             raise ValueError(f"times and steps of batch size {batch_size} have to be finite numbers above 0, or None")
         object.__setattr__(self, "batch_size", batch_size)  # frozen
         object.__setattr__(self, "step_s", tuple(sorted(float(each) for each in step_s)))
-        object.__setattr__(self, "steps", tuple(sorted(math.inf if each is None else float(each) for each in steps)))
+        object.__setattr__(self, "steps", _rising(steps))
+        object.__setattr__(self, "race_s", _rising(race_s))
 
     @property
     def reached(self) -> bool:
@@ -63,6 +69,21 @@ class TriedSize:
     def seconds(self) -> float:
         """Time to target as measured: seconds a step times steps."""
         return math.exp(self.log_step_s + self.log_steps)
+
+    @property
+    def raced_s(self) -> float | None:
+        """Time to target as raced, see `typical_s`."""
+        return typical_s(self.race_s)
+
+
+def typical_s(times: Sequence[float | None]) -> float | None:
+    """Return the median of race times, one that did not reach as the longest; None where that is one, or without races."""
+    middle = statistics.median(_rising(times)) if times else math.inf
+    return middle if math.isfinite(middle) else None
+
+
+def _rising(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(sorted(math.inf if each is None else float(each) for each in values))
 
 
 def typical(logs: NDArray[np.float64]) -> NDArray[np.float64]:
