@@ -1,7 +1,7 @@
 """Build the report: one HTML file that asks nothing of any network, and its pictures as files beside it.
 
 Easy to get wrong: names and messages come from other people's files, so everything is escaped; the policy in the page's
-head allows one style sheet by its hash and no script at all, so nothing may carry a style attribute.
+head allows one style sheet and one script by their hashes, so nothing may carry a style attribute or a handler.
 """
 
 import base64
@@ -49,9 +49,12 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
         for number, (short, setting, answer) in enumerate(zip(shorts, settings(kept), said.answers, strict=True), start=1)
     ]
     css = palette.css() + _read("style.css") + styles.css()
+    script = _read("page.js")
     page = _template().render(
         css=Markup(css),
-        style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        style_hash=_hash(css),
+        script=Markup(script),
+        script_hash=_hash(script),
         verdict=said,
         sections=shown,
         failures=[_failure(record) for record in failed(kept)],
@@ -62,6 +65,11 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
     )
     output.write_text(page, encoding="utf-8")
     return said
+
+
+def _hash(text: str) -> str:
+    """Return the hash by which a policy allows a text."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _failure(record: Record) -> tuple[str, str, str, str]:

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from mbbench.reporting import (
     canvas,
     charts,
@@ -25,6 +23,7 @@ from mbbench.reporting.choosing import Choice
 from mbbench.reporting.finding import Finding
 from mbbench.reporting.frames import Drawer, Frame, Picture
 from mbbench.reporting.pooling import Pool, Setting
+from mbbench.reporting.sheet import Sheet
 
 CAPTIONS = ("Memory", "Equal epochs", "Equal updates")
 """Labels of findings that are long and stand under a figure: said there, they are not said again above it."""
@@ -72,15 +71,15 @@ def section(
     anchor = f"s{number}"
     said = {finding.label: finding.text for finding in answer.findings}
 
-    def picture(name: str, tab: str, finding: str, draw: Callable[[], Figure]) -> Picture:
+    def picture(name: str, tab: str, finding: str, draw: Callable[[], Sheet]) -> Picture:
         full = f"{anchor}-{name}"
         with canvas.style(full):
             figure = draw()
             text = svg.text(figure)
             if folder is not None:
                 _save(figure, text, folder / full, f"{setting.title}: {finding}")
-        drawn = svg.inline(text, full, f"{setting.title}: {finding}", styles)
-        return Picture(full, tab, drawn, readable.first_up(finding), folder is not None)
+        drawn = svg.inline(text, full, setting.title, readable.first_up(finding), styles)
+        return Picture(full, tab, drawn, figure.readings(), readable.first_up(finding), folder is not None)
 
     own = [choice for choice in choices if pooling.common(choice.cell) == pooling.common(setting.pools[0].cell)]
     frames = target_frames.frames(own, picture)
@@ -142,7 +141,7 @@ def _interval(pool: Pool) -> bool:
     return pool.epoch_s is not None and pool.epoch_s.low is not None
 
 
-def _save(figure: Figure, text: str, path: Path, title: str) -> None:
+def _save(figure: Sheet, text: str, path: Path, title: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".svg").write_text(text, encoding="utf-8")
     figure.set_layout_engine("none")  # it was laid out for the SVG; once more takes 80 ms
