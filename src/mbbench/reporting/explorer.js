@@ -47,7 +47,10 @@
       // The opacity is said twice in hexadecimal: canvas colours have no other way to be half transparent.
       if (curve.low && controls.bands.checked && show) bands.push({ series: [at + 2, at + 1], fill: `${stroke}26` });
     });
-    const look = { stroke: color("mut"), grid: { stroke: color("grid"), width: 1 }, ticks: { stroke: color("grid") } };
+    // Over many decades a log scale has lines for each digit: those of the powers of ten are enough.
+    const filter = (_, splits) => splits.map((at) => (splits.length > 24 && Math.log10(at) % 1 ? null : at));
+    const lines = { stroke: color("grid"), width: 1, filter };
+    const look = { stroke: color("mut"), grid: lines, ticks: lines };
     if (drawn) drawn.destroy();
     drawn = new uPlot(
       {
