@@ -84,6 +84,19 @@ def test_the_page_is_well_formed_and_each_id_is_there_once(built):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("run `mbbench run a<b` again", "run <code>mbbench run a&lt;b</code> again"),
+        ("an odd ` is text", "an odd ` is text"),
+        ("`<img>`", "<code>&lt;img&gt;</code>"),
+        ("<b>", "&lt;b&gt;"),
+    ],
+)
+def test_commands_in_sentences_are_code_and_escaped(text, html):
+    assert str(page._code(text)) == html
+
+
 def test_nothing_in_the_page_asks_a_network(built):
     reader = Reader(built[2])
     assert not {"link", "img", "iframe", "object"} & set(reader.tags)

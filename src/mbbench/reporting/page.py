@@ -25,6 +25,8 @@ from mbbench.reporting.selection import latest
 
 MOST_BYTES = 5 * 2**20
 """Of the page: more is slow to open, and too much for a mail."""
+FIRST = 7
+"""Findings of a setting that are not folded away: those on the loader that is advised on first."""
 
 
 def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> Verdict:
@@ -89,6 +91,7 @@ def _page(parts: dict[str, Any], styles: svg.Styles, curves: list[dict[str, Any]
         script_hashes=[_hash(script) for script in scripts],
         explorer=curves,
         left_out=left_out,
+        first=FIRST,
         **parts,
     )
 
@@ -107,7 +110,16 @@ def _failure(record: Record) -> tuple[str, str, str, str]:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["code"] = _code
     return environment.from_string(_read("template.html.j2"))
+
+
+def _code(text: str) -> Markup:
+    """Return text, escaped, with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return Markup.escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def _vendored(name: str) -> str:
