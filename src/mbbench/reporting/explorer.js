@@ -19,6 +19,7 @@
   let drawn = null;
 
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const dash = (curve) => dashes[curve.dash % dashes.length];
   const chosen = () => settings[Number(controls.setting ? controls.setting.value : 0)];
   const short = (value) => (value >= 1e4 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3))));
   const seconds = (value) => {
@@ -40,7 +41,7 @@
     const series = [{ label: axis.label }], bands = [];
     setting.curves.forEach((curve, number) => {
       const show = !off.has(curve.name), stroke = color(curve.color), at = series.length;
-      series.push({ label: curve.name, show, stroke, width: 1.6, dash: dashes[curve.dash] || [], spanGaps: true });
+      series.push({ label: curve.name, show, stroke, width: 1.6, dash: dash(curve), spanGaps: true });
       for (const end of ["low", "high"]) {
         series.push({ label: `${curve.name} ${end}`, show: show && controls.bands.checked, spanGaps: true, points: { show: false } });
       }
@@ -85,6 +86,13 @@
     });
   }
 
+  // A dash as a background: colour and nothing in turn.
+  function striped(ink, lengths) {
+    let at = 0;
+    const stops = lengths.map((length, part) => `${part % 2 ? "transparent" : ink} ${at}px ${(at += length)}px`);
+    return stops.length ? `repeating-linear-gradient(90deg, ${stops.join(", ")})` : ink;
+  }
+
   // A box for each curve, in its colour.
   function offer() {
     list.replaceChildren(
@@ -98,7 +106,7 @@
           draw();
         });
         const mark = document.createElement("i");
-        mark.style.background = color(curve.color);
+        mark.style.background = striped(color(curve.color), dash(curve));
         label.append(box, mark, ` ${curve.name} `, document.createElement("span"));
         return label;
       }),

@@ -20,7 +20,8 @@ def data(trained: Sequence[Setting]) -> list[dict[str, Any]]:
 
     Each is {"title", "rows", "curves": [{"name", "color", "dash", "batch", "steps_per_epoch", "step": [...], "train_s":
     [...], "loss": [...], "low": [...], "high": [...]}]}: 160 positions at most, rising; "low" and "high" are null below
-    three seeds; "color" names a variable of the style sheet.
+    three seeds; "color" names a variable of the style sheet; "dash" is a number that neighbours
+    in size, and loaders, do not share.
     """
     found = []
     for setting in trained:
@@ -34,13 +35,13 @@ def _curve(pool: Pool, setting: Setting) -> dict[str, Any] | None:
     band = losses.band(pool, "step")
     if band.empty:
         return None
-    several = len(setting.loaders) > 1
+    several, sizes = len(setting.loaders) > 1, sorted({p.cell.samples_per_step for p in setting.pools})
     name = readable.batch(pool.cell.batch_size, pool.cell.micro_batch) + (f", {pool.cell.loader}" if several else "")
     known = bool(band["low"].notna().all())
     return {
         "name": name,
         "color": _color(pool, setting),
-        "dash": palette.loader_index(pool.cell.loader, setting.loaders) if several else 0,
+        "dash": sizes.index(pool.cell.samples_per_step) + 2 * setting.loaders.index(pool.cell.loader),
         "batch": pool.cell.samples_per_step,
         "steps_per_epoch": pool.cell.steps_per_epoch,
         "step": _short(band["step"]),
