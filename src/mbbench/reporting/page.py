@@ -15,10 +15,11 @@ import jinja2
 from markupsafe import Markup
 
 from mbbench.record import Record
-from mbbench.reporting import palette, provenance, readable, sections, svg
+from mbbench.reporting import drawing, map_frames, map_words, palette, provenance, readable, sections, svg, tiles
 from mbbench.reporting.advice import Verdict, verdict
 from mbbench.reporting.choosing import choices
 from mbbench.reporting.doubts import failed
+from mbbench.reporting.maps import maps
 from mbbench.reporting.pooling import settings
 from mbbench.reporting.selection import latest
 
@@ -40,20 +41,25 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
     said = verdict(given)
     kept, _ = latest(given)
     output.parent.mkdir(parents=True, exist_ok=True)
-    folder = output.parent / "figures" if figures else None
+    files = drawing.Files(output.parent / "figures") if figures else None
     styles = svg.Styles()
-    found = choices(kept)
+    found, several = choices(kept), settings(kept)
     shorts = sections.short_titles([answer.title for answer in said.answers])
     shown = [
-        sections.section(number, short, setting, answer, found, styles, folder)
-        for number, (short, setting, answer) in enumerate(zip(shorts, settings(kept), said.answers, strict=True), start=1)
+        sections.section(number, short, setting, answer, found, styles, files)
+        for number, (short, setting, answer) in enumerate(zip(shorts, several, said.answers, strict=True), start=1)
     ]
+    across = map_frames.frames(maps(several, found), drawing.drawer("map", "Rows and devices", styles, files))
     css = palette.css() + _read("style.css") + styles.css()
     page = _template().render(
         css=Markup(css),
         style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
         verdict=said,
+        tiles=tiles.tiles(several, found),
+        tiles_of=tiles.of(several, found),
         sections=shown,
+        maps=across,
+        map_command=map_words.command(several[0].pools[0].cell),
         failures=[_failure(record) for record in failed(kept)],
         about=provenance.about(kept),
         facts=provenance.facts(kept),
