@@ -158,13 +158,13 @@ def test_the_table_names_the_device_where_there_are_several():
         ),
         (
             (row(512, 4, good=[16]), row(1024, 16)),
-            "the best batch size is not shown to change: 16 is the best or as good for every n (the least that was measured "
-            "is 4 at n = 512 and 16 at n = 1,024).",
+            "the best batch size is not shown to change: 16 is the best or not shown to be slower for every n (the least "
+            "that was measured is 4 at n = 512 and 16 at n = 1,024).",
         ),
         (
             (row(512, 4, good=[16, 64]), row(1024, 64, good=[16])),
-            "the best batch size is not shown to change: 16 and 64 are the best or as good for every n (the least that was "
-            "measured is 4 at n = 512 and 64 at n = 1,024).",
+            "the best batch size is not shown to change: 16 and 64 are the best or not shown to be slower for every n (the "
+            "least that was measured is 4 at n = 512 and 64 at n = 1,024).",
         ),
         (
             (row(512, 4), row(512, 64, "cuda")),
@@ -209,6 +209,17 @@ def test_times_that_are_not_told_apart_are_as_good_and_no_change():
     other = [record for size in (4, 16) for record in s.time_records(t.cell(size, n_samples=1024), 0.02 - 5e-5 * size)]
     (found,) = made([*near, *other])
     assert map_words.finding(found).startswith("the batch size with the fastest epoch is not shown to change: 4 and 16 are")
+
+
+def test_single_repeats_are_called_readings_and_make_nothing_as_good():
+    def once(n, seconds):
+        return [s.time_record(t.cell(size, n_samples=n), each) for size, each in zip((4, 16), seconds, strict=True)]
+
+    (found,) = made([*once(512, (0.01, 0.03)), *once(1024, (0.02, 0.01))])
+    assert map_words.finding(found) == (
+        "the batch size with the fastest epoch grows from 4 at n = 512 to 16 at n = 1,024. Some of this are readings "
+        "without an interval."
+    )
 
 
 def test_untuned_rates_are_no_ranking():

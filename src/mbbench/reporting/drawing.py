@@ -4,9 +4,10 @@ Easy to get wrong: everything that is drawn and saved is so inside the style; an
 other formats take it as it is (once more takes 80 ms).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -25,6 +26,17 @@ class Files:
 
     folder: Path
     formats: tuple[str, ...] = ("png",)
+
+    def links(self, page: Path) -> Mapping[str, str] | None:
+        """Return what a page's links to files begin with, for each format; None where the page lies elsewhere.
+
+        A link that leads out of the page's folder would name folders of a machine, and break once the page is moved.
+        """
+        folder, place = self.folder.resolve(), page.resolve().parent
+        if not folder.is_relative_to(place):
+            return None
+        start = quote(folder.relative_to(place).as_posix())
+        return dict.fromkeys(("svg", *self.formats), f"{start}/")
 
 
 def drawer(anchor: str, title: str, styles: svg.Styles, files: Files | None) -> Drawer:

@@ -24,11 +24,12 @@ def finding(found: Map) -> str:
         said = f"{what} is {names.pop()} {_everywhere(found, rows)}."
     elif shared := _shared(rows):
         least = f"the least that was measured is {_listed(rows, len(found.devices) > 1)}"
-        said = f"{what} is not shown to change: {readable.listed(shared)} {_be(shared)} the best or as good "
-        said += f"{_everywhere(found, rows)} ({least})."
+        said = f"{what} is not shown to change: {readable.listed(shared)} {_be(shared)} the best or not shown to be "
+        said += f"slower {_everywhere(found, rows)} ({least})."
     else:
         said = _by_device(found, rows)
-    return said + _unknown(found) + _recommended(found, rows)
+    bare = " Some of this are readings without an interval." if any(row.bare for row in rows) else ""
+    return said + bare + _unknown(found) + _recommended(found, rows)
 
 
 def method(found: Map) -> str:
@@ -71,7 +72,8 @@ def _along(rows: Sequence[Row], every: str) -> str:
     if len(set(names)) == 1:
         return f"is {names[0]} at n = {first.n:,}" if len(rows) == 1 else f"is {names[0]} {every}"
     if shared := _shared(rows):
-        return f"is not shown to change with n ({readable.listed(shared)} {_be(shared)} the best or as good {every})"
+        good = f"{readable.listed(shared)} {_be(shared)} the best or not shown to be slower {every}"
+        return f"is not shown to change with n ({good})"
     sizes = [_size(row) for row in rows]
     for word, order in (("grows", sizes), ("shrinks", [-size for size in sizes])):
         if order == sorted(order) and order[0] < order[-1]:

@@ -4,6 +4,7 @@ Easy to get wrong: a time is compared within its own row only, since every n has
 length; and the least of a row is partly luck, so what is as good is kept with it.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -28,7 +29,7 @@ class Spot(NamedTuple):
         batch_size: None is the full batch.
         seconds: to the target or of an epoch, None where not known.
         status: "ok", or why there is no time.
-        as_good: whether it is not shown to be slower than the best of the row.
+        as_good: whether it is within 10 % of the best of the row, or not shown to be slower where there are intervals.
     """
 
     batch_size: int | None
@@ -46,12 +47,14 @@ class Row:
         spots: in the order of their batch sizes, full batch last.
         recommended: in words, None where nothing is recommended or where this is a row of epochs.
         tuned: whether learning rates were tuned; true of a row of epochs.
+        bare: whether its times have no interval, for too few repeats or seeds.
     """
 
     cell: Cell
     spots: tuple[Spot, ...]
     recommended: str | None = None
     tuned: bool = True
+    bare: bool = False
 
     @property
     def n(self) -> int:
@@ -153,23 +156,22 @@ def _by(rows: Iterable[Row]) -> dict[tuple[object, ...], list[Row]]:
 
 
 def _target_row(choice: Choice) -> Row:
-    good = set(choice.recommendation.as_good) if choice.recommendation else set()
+    found, table = choice.recommendation, target_table.sizes([choice])
+    good = set(found.as_good) if found else set()
     spots = []
-    for tried, row in zip(choice.sizes, target_table.sizes([choice]).to_dict("records"), strict=True):
-        seconds = float(row["seconds"])
-        status, size = str(row["status"]), tried.cell.batch_size
+    for tried, row in zip(choice.sizes, table.to_dict("records"), strict=True):
+        seconds, status = float(row["seconds"]), str(row["status"])
         failed = [record.measurement.status for record in tried.timings if record.measurement.status != "ok"]
         if not tried.cell.applicable:
             status = TOO_LARGE
         elif status == "not_searched" and failed and not tried.step_s:
             status = failed[0]
-        known = seconds == seconds  # NaN is no time
-        spots.append(Spot(size, seconds if known else None, "ok" if known else status, row["batch_size"] in good))
-    found = choice.recommendation
-    name = None
-    if found is not None and found.batch_size is not None:
-        name = choice.named(found.batch_size).removeprefix("batch ")
-    return Row(choice.cell, tuple(spots), name, choice.policy == "tuned")
+        known = not math.isnan(seconds)
+        size, status = tried.cell.batch_size, "ok" if known else status
+        spots.append(Spot(size, seconds if known else None, status, row["batch_size"] in good))
+    named = None if found is None or found.batch_size is None else choice.named(found.batch_size).removeprefix("batch ")
+    bare = bool(table["seconds"].notna().any() and table["seconds_low"].isna().all())
+    return Row(choice.cell, tuple(spots), named, choice.policy == "tuned", bare)
 
 
 def _epoch_rows(settings: Sequence[Setting]) -> list[Row]:
@@ -183,17 +185,19 @@ def _epoch_rows(settings: Sequence[Setting]) -> list[Row]:
 
 
 def _epoch_row(pools: Sequence[Pool]) -> Row:
-    one, good = Setting("", tuple(pools)), set()
+    one, good, bare = Setting("", tuple(pools)), set(), False
     if one.timed:
         found = speed.standing(one)
-        good = {pool.cell.batch_size for pool, _ in (*found.equal, *found.undecided)} | {found.best.cell.batch_size}
+        told = [pool for pool, by in found.undecided if by.low is not None]
+        bare = len(told) < len(found.undecided)
+        good = {pool.cell.batch_size for pool in (found.best, *told, *(pool for pool, _ in found.equal))}
     spots = []
     for pool in pools:
         size, epoch = pool.cell.batch_size, pool.epoch_s
         status = "ok" if epoch else "oom" if unfit(pool) else pool.status("time").split(", ")[-1]
         status = status if pool.cell.applicable else TOO_LARGE
         spots.append(Spot(size, epoch.value if epoch else None, status, size in good))
-    return Row(pools[0].cell, tuple(spots))
+    return Row(pools[0].cell, tuple(spots), bare=bare)
 
 
 def _title(cell: Cell) -> str:

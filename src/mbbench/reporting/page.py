@@ -15,22 +15,42 @@ import jinja2
 from markupsafe import Markup
 
 from mbbench.record import Record
-from mbbench.reporting import drawing, map_frames, map_words, palette, provenance, readable, sections, svg, tiles
+from mbbench.reporting import (
+    beside,
+    checks,
+    drawing,
+    map_frames,
+    map_words,
+    palette,
+    provenance,
+    readable,
+    sections,
+    svg,
+    tiles,
+)
 from mbbench.reporting.advice import Verdict, verdict
 from mbbench.reporting.choosing import choices
 from mbbench.reporting.doubts import failed
 from mbbench.reporting.maps import maps
 from mbbench.reporting.pooling import settings
 from mbbench.reporting.selection import latest
+from mbbench.reporting.sides import Side
 
 
-def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> Verdict:
+def build(
+    records: Iterable[Record],
+    output: Path,
+    *,
+    figures: bool | drawing.Files = True,
+    sides: tuple[Side, Side] | None = None,
+) -> Verdict:
     """Write the report on those of the records that may stand together, and return what it says.
 
     Args:
         records: of any runs; `selection.latest` chooses.
         output: the HTML file; its folder is made if missing.
-        figures: write each picture as SVG and PNG to `figures/` beside the page as well.
+        figures: write each picture as a file as well: as SVG and PNG to `figures/` beside the page, or as it says.
+        sides: two sets of records to be put side by side.
 
     Raises:
         ValueError: there are no records.
@@ -41,7 +61,9 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
     said = verdict(given)
     kept, _ = latest(given)
     output.parent.mkdir(parents=True, exist_ok=True)
-    files = drawing.Files(output.parent / "figures") if figures else None
+    files = figures if isinstance(figures, drawing.Files) else None
+    if figures is True:
+        files = drawing.Files(output.parent / "figures")
     styles = svg.Styles()
     found, several = choices(kept), settings(kept)
     shorts = sections.short_titles([answer.title for answer in said.answers])
@@ -60,8 +82,11 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
         sections=shown,
         maps=across,
         map_command=map_words.command(several[0].pools[0].cell),
+        links=None if files is None else files.links(output),
+        beside=None if sides is None else beside.beside(*sides),
         failures=[_failure(record) for record in failed(kept)],
         about=provenance.about(kept),
+        checks=checks.checks(kept),
         facts=provenance.facts(kept),
         commands=provenance.commands(kept),
         words=provenance.WORDS,
