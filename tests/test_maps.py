@@ -189,7 +189,8 @@ def test_the_table_names_the_device_where_there_are_several():
         ),
         (
             (row(512, 4, recommended="9"), row(1024, 4, recommended="4")),
-            "the best batch size is 4 for every n. By curves through all sizes or by races, recommended is 9 at n = 512.",
+            "the batch size with the least measured time is 4 for every n. By curves through all sizes or by races, "
+            "recommended is 9 at n = 512.",
         ),
     ],
 )
@@ -220,6 +221,15 @@ def test_single_repeats_are_called_readings_and_make_nothing_as_good():
         "the batch size with the fastest epoch grows from 4 at n = 512 to 16 at n = 1,024. Some of this are readings "
         "without an interval."
     )
+
+
+def test_the_target_is_named_and_where_rows_have_their_own_each():
+    same = [*targets(512, 16), *targets(1024, 64)]
+    assert map_words.method(made(same)[0]).startswith("Time to loss 0.1 as measured")
+    other = [s.target_record(t.cell(size, n_samples=2048), [90.0] * 5, target=0.2) for size in (4, 16)]
+    other += [s.time_record(t.cell(size, n_samples=2048), 1.0, repeat=repeat) for size in (4, 16) for repeat in range(3)]
+    said = map_words.method(made([*same, *other])[0])
+    assert "each row's own target (loss 0.1 at n = 512, 0.1 at n = 1,024 and 0.2 at n = 2,048)" in said
 
 
 def test_untuned_rates_are_no_ranking():

@@ -11,12 +11,14 @@ from mbbench.reporting import asking, readable
 from mbbench.reporting.maps import Map, Row, Spot
 
 WHAT = {"target": "the best batch size", "epoch": "the batch size with the fastest epoch"}
+LEAST = "the batch size with the least measured time"
+"""Where curves or races recommend another one."""
 
 
 def finding(found: Map) -> str:
     """Say whether the best batch size changes with n and with the device."""
     rows = [row for row in found.rows if row.best is not None]
-    what, names = WHAT[found.kind], {_best(row) for row in rows}
+    what, names = LEAST if _overruled(rows) else WHAT[found.kind], {_best(row) for row in rows}
     if len(rows) == 1:
         where = f"n = {rows[0].n:,}" + (f" on {rows[0].device}" if len(found.devices) > 1 else "")
         said = f"{what} is {_best(rows[0])} at {where}; no other row has a time, so it is not known whether it changes."
@@ -27,7 +29,7 @@ def finding(found: Map) -> str:
         said = f"{what} is not shown to change: {readable.listed(shared)} {_be(shared)} the best or not shown to be "
         said += f"slower {_everywhere(found, rows)} ({least})."
     else:
-        said = _by_device(found, rows)
+        said = _by_device(found, rows, what)
     bare = " Some of this are readings without an interval." if any(row.bare for row in rows) else ""
     return said + bare + _unknown(found) + _recommended(found, rows)
 
@@ -37,8 +39,8 @@ def method(found: Map) -> str:
     if found.kind == "target":
         untuned = "" if all(row.tuned for row in found.rows) else " Learning rates were not tuned everywhere: not a ranking."
         return (
-            "Time to the target as measured (typical updates of the seeds times the seconds of an update), as a multiple of "
-            "the least of its row, the star; each n has its own target. Blank: larger than the data." + untuned
+            f"Time to {_target(found)} as measured (typical updates of the seeds times the seconds of an update), as a "
+            f"multiple of the least of its row, the star. Blank: larger than the data.{untuned}"
         )
     ns = sorted({row.n for row in found.rows})
     return (
@@ -54,14 +56,23 @@ def command(cell: Cell) -> str:
     return asking.within(cell, rows=sorted({max(n // 4, 1), n}))
 
 
-def _by_device(found: Map, rows: Sequence[Row]) -> str:
+def _target(found: Map) -> str:
+    """Name the target: each row may have its own."""
+    targets = {row.target for row in found.rows}
+    if len(targets) == 1 and (only := targets.pop()) is not None:
+        return f"loss {readable.loss(only)}"
+    named = [f"{readable.loss(row.target)} at n = {row.n:,}" for row in found.rows if row.target is not None]
+    return f"each row's own target (loss {readable.listed(dict.fromkeys(named))})" if named else "the target"
+
+
+def _by_device(found: Map, rows: Sequence[Row], what: str) -> str:
     parts: list[str] = []
     for device in found.devices:
         own = [row for row in rows if row.device == device]
         if own:
             where = f"on {device} " if len(found.devices) > 1 else ""
             every = "for every n" + _that_is_known(found.on(device))
-            parts.append(f"{where}{WHAT[found.kind] if not parts else 'it'} {_along(own, every)}")
+            parts.append(f"{where}{'it' if parts else what} {_along(own, every)}")
     return "; ".join(parts) + "."
 
 
@@ -115,13 +126,17 @@ def _unknown(found: Map) -> str:
 
 
 def _recommended(found: Map, rows: Sequence[Row]) -> str:
-    """Return what is recommended where that is not the least of its row."""
-    other = [row for row in rows if row.recommended is not None and row.recommended != _best(row)]
+    other = _overruled(rows)
     if not other:
         return ""
     devices = len(found.devices) > 1
     names = [f"{row.recommended} at n = {row.n:,}{f' on {row.device}' if devices else ''}" for row in other]
     return f" By curves through all sizes or by races, recommended is {readable.listed(names)}."
+
+
+def _overruled(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows where another batch size is recommended than that of the least measured time."""
+    return [row for row in rows if row.recommended is not None and row.recommended != _best(row)]
 
 
 def _best(row: Row) -> str:

@@ -47,6 +47,7 @@ class Row:
         spots: in the order of their batch sizes, full batch last.
         recommended: in words, None where nothing is recommended or where this is a row of epochs.
         tuned: whether learning rates were tuned; true of a row of epochs.
+        target: loss that it is about; None where there is none, or where this is a row of epochs.
         bare: whether its times have no interval, for too few repeats or seeds.
     """
 
@@ -55,6 +56,7 @@ class Row:
     recommended: str | None = None
     tuned: bool = True
     bare: bool = False
+    target: float | None = None
 
     @property
     def n(self) -> int:
@@ -171,7 +173,7 @@ def _target_row(choice: Choice) -> Row:
         spots.append(Spot(size, seconds if known else None, status, row["batch_size"] in good))
     named = None if found is None or found.batch_size is None else choice.named(found.batch_size).removeprefix("batch ")
     bare = bool(table["seconds"].notna().any() and table["seconds_low"].isna().all())
-    return Row(choice.cell, tuple(spots), named, choice.policy == "tuned", bare)
+    return Row(choice.cell, tuple(spots), named, choice.policy == "tuned", bare, choice.target)
 
 
 def _epoch_rows(settings: Sequence[Setting]) -> list[Row]:

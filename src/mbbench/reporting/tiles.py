@@ -86,7 +86,7 @@ def _time(choice: Choice) -> Tile:
     if time.low is None or time.high is None:
         return Tile(label, readable.seconds(time.value), f"no interval, {seeds}")
     ends = f"{readable.seconds(time.low)} to {readable.seconds(time.high)}"
-    return Tile(label, readable.seconds(time.value), f"{ends} ({readable.percent(time.confidence)}), {seeds}")
+    return Tile(label, readable.seconds(time.value), f"{readable.percent(time.confidence)} {ends}, {seeds}")
 
 
 def _against_full(choice: Choice) -> Tile:
@@ -100,7 +100,7 @@ def _against_full(choice: Choice) -> Tile:
         ends = "no interval"
         if multiple.low is not None and multiple.high is not None:
             interval = f"{readable.multiple(multiple.low)} to {readable.multiple(multiple.high)}"
-            ends = f"{interval} ({readable.percent(multiple.confidence)})"
+            ends = f"{readable.percent(multiple.confidence)} {interval}"
         return Tile(label, f"{readable.multiple(multiple.value)} times as fast", ends)
     lost = None if full is None else _lost(full)
     if lost is not None:
