@@ -63,6 +63,20 @@ def test_what_has_no_time_is_marked_as_what_it_is(lost):
     assert entries(figure) == ["least of row", "diverged", "not reached", "not measured"]
 
 
+def test_each_row_can_be_read_point_by_point(lost):
+    with canvas.style("t"):
+        figure = map_chart.heat(lost)
+        svg.text(figure)
+    found = figure.readings()
+    assert found["keys"] == ["n = 512", "n = 1,024"]
+    assert [point[2] for point in found["series"][0]["points"]] == [
+        "batch 4: 3.0 times the least, 300 ms",
+        "batch 16: the least, 100 ms",
+        "batch 64: 3.0 times the least, 300 ms",
+        "full batch: 9.0 times the least, 900 ms",
+    ]
+
+
 def test_a_batch_larger_than_the_data_is_blank():
     (found,) = made([*epochs(32, 16, sizes=(4, 16, None)), *epochs(1024, 16)])
     figure = drawn(found)
@@ -88,7 +102,7 @@ def test_the_inks_are_kept_by_the_svg_and_by_the_page(lost):
     styles = svg.Styles()
     with canvas.style("t"):
         text = svg.text(map_chart.heat(lost))
-    shown = page.svg.inline(text, "t", "x", styles)
+    shown = page.svg.inline(text, "t", "x", "y", styles)
     assert "<text" in shown
     assert re.search(r"fill:#(010101|fefefe)", styles.css())
 

@@ -202,7 +202,7 @@ def test_a_map_of_epochs_says_so_and_what_to_type():
     assert said(row(512, 4), row(1024, 4), kind="epoch") == "the batch size with the fastest epoch is 4 for every n."
     method = map_words.method(Map("digits-mlp, slice", "epoch", (row(512, 4), row(1024, 4))))
     assert "the time of an epoch" in method
-    assert method.endswith("mbbench run digits-mlp --n 512,1024 --threads 1 --time 60s")
+    assert method.endswith("`mbbench run digits-mlp --n 512,1024 --threads 1 --time 60s`")
 
 
 def test_times_that_are_not_told_apart_are_as_good_and_no_change():

@@ -13,7 +13,7 @@ from mbbench.reporting.pooling import settings
 from mbbench.reporting.selection import latest
 from mbbench.reporting.tiles import NOT_COMPARED, UNKNOWN, Tile, leading, of, tiles
 
-ASK = "mbbench run digits-mlp --n 64 --threads 1 --time 60s"
+ASK = "`mbbench run digits-mlp --n 64 --threads 1 --time 60s`"
 
 
 def made(records):
@@ -39,7 +39,7 @@ def test_the_tiles_hold_the_figures_of_the_choice():
     assert found["full"][:2] == ("against full batch", "1.8 times as fast")
     assert re.fullmatch(r"95 % \d\.\d to \d\.\d", found["full"].detail)
     assert found["rate"] == ("throughput at that size", readable.rate(8 / 80e-6), "with slice, 3 repeats")
-    assert found["regressions"] == NOT_COMPARED == ("regressions", "not compared", "mbbench compare BASE")
+    assert found["regressions"] == NOT_COMPARED == ("regressions", "not compared", "`mbbench compare BASE`")
 
 
 def test_of_several_loaders_the_fastest_is_shown_and_named():
@@ -87,7 +87,7 @@ def test_a_target_that_nothing_reached_asks_for_more_time():
 def test_a_start_at_the_target_asks_for_another_target():
     there = [searched(size, [100.0] * 5, aims=(s.START,)) for size in t.SIZES]
     records = [*there, *t.times(("slice",))]
-    assert shown(records)["batch"].detail == f"{ASK} --target LOSS"
+    assert shown(records)["batch"].detail == f"{ASK[:-1]} --target LOSS`"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_full_batch_that_never_got_there_is_said_to(full, value):
 def test_a_full_batch_that_was_not_tried_has_the_command_that_tries_it():
     records = [*(searched(size, [t.STEPS[size]] * 5) for size in t.SIZES), *t.times(("slice",), t.SIZES)]
     tile = shown(records)["full"]
-    command = "mbbench run digits-mlp --batch-size full --n 64 --threads 1 --measure time,target"
+    command = "`mbbench run digits-mlp --batch-size full --n 64 --threads 1 --measure time,target`"
     assert (tile.value, tile.detail) == (UNKNOWN, command)
 
 
@@ -141,7 +141,7 @@ def test_the_command_names_every_axis_that_is_no_default():
     cell = t.cell(8, problem="my model.py:p", loader="gather", device="cuda", optimizer="adam", shuffle=False)
     tile = shown([s.time_record(cell, 0.1)])["batch"]
     assert tile.detail == (
-        "mbbench run 'my model.py:p' --n 64 --loader gather --device cuda --optimizer adam --no-shuffle --time 60s"
+        "`mbbench run 'my model.py:p' --n 64 --loader gather --device cuda --optimizer adam --no-shuffle --time 60s`"
     )
 
 

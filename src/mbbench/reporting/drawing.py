@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from matplotlib.figure import Figure
-
 from mbbench.reporting import canvas, readable, svg
 from mbbench.reporting.frames import Drawer, Picture
+from mbbench.reporting.sheet import Sheet
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,13 @@ class Files:
         return dict.fromkeys(("svg", *self.formats), f"{start}/")
 
 
+def files(figures: bool | Files, page: Path) -> Files | None:
+    """Return where figures are written: beside the page where it is not said, None where nowhere."""
+    if isinstance(figures, Files):
+        return figures
+    return Files(page.parent / "figures") if figures else None
+
+
 def drawer(anchor: str, title: str, styles: svg.Styles, files: Files | None) -> Drawer:
     """Return what makes the pictures of one part of the page.
 
@@ -49,20 +55,20 @@ def drawer(anchor: str, title: str, styles: svg.Styles, files: Files | None) -> 
         files: None writes none.
     """
 
-    def picture(name: str, tab: str, finding: str, draw: Callable[[], Figure]) -> Picture:
+    def picture(name: str, tab: str, finding: str, draw: Callable[[], Sheet]) -> Picture:
         full = f"{anchor}-{name}"
         with canvas.style(full):
             figure = draw()
             text = svg.text(figure)
             if files is not None:
                 _save(figure, text, files, full, f"{title}: {finding}")
-        drawn = svg.inline(text, full, f"{title}: {finding}", styles)
-        return Picture(full, tab, drawn, readable.first_up(finding), files is not None)
+        drawn = svg.inline(text, full, title, readable.first_up(finding), styles)
+        return Picture(full, tab, drawn, figure.readings(), readable.first_up(finding), files is not None)
 
     return picture
 
 
-def _save(figure: Figure, text: str, files: Files, name: str, title: str) -> None:
+def _save(figure: Sheet, text: str, files: Files, name: str, title: str) -> None:
     files.folder.mkdir(parents=True, exist_ok=True)
     (files.folder / f"{name}.svg").write_text(text, encoding="utf-8")
     figure.set_layout_engine("none")

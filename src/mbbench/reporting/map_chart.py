@@ -13,12 +13,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LogNorm, to_hex
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mbbench.reporting import canvas, palette, readable
 from mbbench.reporting.charts import EDGED, FAULT_MARKER
 from mbbench.reporting.maps import NOT_MEASURED, TOO_LARGE, Map, Row, Spot, plain
+from mbbench.reporting.sheet import Sheet
 from mbbench.reporting.target_charts import UNREACHED, WORDS
 
 INKS = ("#010101", "#fefefe")
@@ -31,19 +31,21 @@ STAR: dict[str, Any] = {"marker": "*", "linestyle": "", "markersize": 9, "marker
 DOT: dict[str, Any] = {"marker": ".", "linestyle": "", "markersize": 3.5, "color": palette.MUTED, "markeredgewidth": 0}
 
 
-def heat(found: Map) -> Figure:
+def heat(found: Map) -> Sheet:
     """Draw times as multiples of the least of each row, which is starred; call it in `canvas.style`."""
     panels, entries = [found.on(device) for device in found.devices], _legend(found)
     heights = [len(rows) for rows in panels]
     lines = math.ceil(len(entries) / 3)
     height = ENTRY * lines + FOOT + sum(PANEL * (len(panels) > 1) + ROW * rows for rows in heights)
-    figure = Figure(figsize=(canvas.SIZE_IN[0], height / 72), layout="constrained")
-    every = figure.subplots(len(panels), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights})[:, 0]
-    for axes, rows, device in zip(every, panels, found.devices, strict=True):
+    figure = Sheet(rows=heights, height_in=height / 72)
+    for axes, rows, device in zip(figure.axes, panels, found.devices, strict=True):
         _panel(axes, rows, found.columns)
+        for row in rows:
+            key = f"n = {row.n:,}" if len(panels) == 1 else f"{device}, n = {row.n:,}"
+            figure.read(axes, [key], _points(row, rows.index(row), found.columns))
         if len(panels) > 1:
             axes.set_title(device, loc="left", fontsize=8.5, pad=3)
-    _columns(every[-1], found.columns)
+    _columns(figure.axes[-1], found.columns)
     figure.supylabel("rows (n)", fontsize=8.5)
     canvas.legend(figure, entries)
     return figure
@@ -93,6 +95,19 @@ def _panel(axes: Axes, rows: Sequence[Row], columns: Sequence[int | None]) -> No
                 axes.plot(*[[each] for each in at], color=color, zorder=5, **STAR)
             else:
                 axes.text(*at, plain(multiple), color=color, fontsize=size, ha="center", va="center")
+
+
+def _points(row: Row, place: int, columns: Sequence[int | None]) -> list[tuple[float, float, str]]:
+    """Return the cells of a row that have a time, as points to read."""
+    points = []
+    for x, column in enumerate(columns):
+        spot = row.at(column)
+        multiple = row.multiple(spot)
+        if multiple is not None and spot.seconds is not None:
+            times = "the least" if spot == row.best else f"{readable.multiple(multiple)} times the least"
+            words = f"{readable.batch(column)}: {times}, {readable.seconds(spot.seconds)}"
+            points.append((x + 0.5, place + 0.5, words))
+    return points
 
 
 def _mark(axes: Axes, spot: Spot, at: tuple[float, float]) -> None:

@@ -46,7 +46,7 @@ def method(found: Map) -> str:
     return (
         "No times to a target are known for two rows of this map, so it shows the time of an epoch, as a multiple of the "
         "fastest of its row, the star; the fastest epoch need not be the fastest training. Blank: larger than the data. "
-        f"For times to the target: {asking.within(found.rows[0].cell, rows=ns)}"
+        f"For times to the target: `{asking.within(found.rows[0].cell, rows=ns)}`"
     )
 
 

@@ -32,7 +32,7 @@ class Tile(NamedTuple):
     detail: str
 
 
-NOT_COMPARED = Tile("regressions", "not compared", "mbbench compare BASE")
+NOT_COMPARED = Tile("regressions", "not compared", "`mbbench compare BASE`")
 
 
 def tiles(settings: Sequence[Setting], choices: Sequence[Choice], regressions: Tile = NOT_COMPARED) -> tuple[Tile, ...]:
@@ -41,7 +41,7 @@ def tiles(settings: Sequence[Setting], choices: Sequence[Choice], regressions: T
     if choice is not None:
         return (_batch(choice), _time(choice), _against_full(choice), _throughput(choice), regressions)
     setting = _timed_first(settings)
-    missing = [Tile("recommended batch", UNKNOWN, asking.within(setting.pools[0].cell))]
+    missing = [Tile("recommended batch", UNKNOWN, f"`{asking.within(setting.pools[0].cell)}`")]
     missing += [Tile(label, UNKNOWN, SAME) for label in ("time to the target loss", "against full batch")]
     return (*missing, _fastest(setting), regressions)
 
@@ -133,18 +133,18 @@ def _fastest(setting: Setting) -> Tile:
 
 
 def _ask(choice: Choice) -> str:
-    """Return the command that would find a recommendation where there is none."""
-    if any(steps == 0 for size in choice.sizes for steps in size.steps):
-        return asking.within(choice.cell, "--target", "LOSS")
+    """Return the command that would find a recommendation where there is none, as code."""
+    at_start = any(steps == 0 for size in choice.sizes for steps in size.steps)
     missed = any(size.steps for size in choice.sizes) and not any(size.lr is not None for size in choice.sizes)
-    return asking.within(choice.cell, time=LONGER) if missed else asking.within(choice.cell)
+    more = ("--target", "LOSS") if at_start else ()
+    return f"`{asking.within(choice.cell, *more, time=LONGER if missed and not at_start else '60s')}`"
 
 
 def _measured(choice: Choice, batch_size: str) -> str:
-    """Return the command that searches and times one batch size."""
+    """Return the command that searches and times one batch size, as code."""
     cell = choice.cell
     parts = ["mbbench", "run", shlex.quote(cell.problem), "--batch-size", batch_size, "--n", str(cell.n_samples)]
-    return " ".join([*parts, *asking.axes(cell), "--measure", "time,target"])
+    return f"`{' '.join([*parts, *asking.axes(cell), '--measure', 'time,target'])}`"
 
 
 def _lost(size: Tried) -> str | None:
