@@ -27,6 +27,15 @@ def folder(tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return a report on one cell, with its figures beside it."""
+    place = tmp_path_factory.mktemp("reported")
+    for record in s.time_records(s.case(32), 0.1):
+        store.append(place / "run.jsonl", record)
+    return mbbench.report(str(place / "run.jsonl"), str(place / "page" / "index.html"))
+
+
 def page_of(made):
     return made.path.read_text(encoding="utf-8")
 
@@ -52,7 +61,7 @@ def test_two_folders_are_put_side_by_side(folder, tmp_path):
 
 def test_one_folder_or_two_files_are_one_set(folder, tmp_path):
     old, new = folder("old"), folder("new", 0.2, size=64)
-    for source in (old, [old], [old / "run.jsonl", new / "run.jsonl"]):
+    for source in (old, [old / "run.jsonl", new / "run.jsonl"]):
         assert 'id="sides"' not in page_of(mbbench.report(source, tmp_path / "index.html"))
 
 
@@ -65,9 +74,8 @@ def test_figures_go_to_the_folder_that_is_named_as_svg_png_and_pdf(folder, tmp_p
     assert 'href="my%20figures/s1-epoch.pdf"' in page_of(made)
 
 
-def test_by_default_figures_lie_beside_the_page_as_svg_and_png(folder, tmp_path):
-    made = mbbench.report(folder("old"), tmp_path / "page" / "index.html")
-    assert {path.suffix for path in (tmp_path / "page" / "figures").iterdir()} == {".svg", ".png"}
+def test_by_default_figures_lie_beside_the_page_as_svg_and_png(made):
+    assert {path.suffix for path in (made.path.parent / "figures").iterdir()} == {".svg", ".png"}
     assert 'href="figures/s1-epoch.png"' in page_of(made)
 
 
@@ -78,11 +86,13 @@ def test_figures_outside_of_the_pages_folder_are_not_linked(folder, tmp_path):
     assert 'class="files"' not in page_of(made)
 
 
-def test_figures_are_the_same_from_the_same_records(folder, tmp_path):
+def test_page_and_figures_are_the_same_from_the_same_records(folder, tmp_path):
+    old, written = folder("old"), []
     for name in ("one", "two"):
-        mbbench.report(folder("old"), tmp_path / name / "index.html", figures=tmp_path / name)
-    for path in (tmp_path / "one").glob("*.[ps][vd][gf]"):
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+        mbbench.report(old, tmp_path / name / "index.html", figures=tmp_path / name)
+        written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert len(written[0]) == 7
+    assert written[0] == written[1]
 
 
 class Frame(HTMLParser):
@@ -98,8 +108,7 @@ class Frame(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_a_notebook_shows_the_page_in_a_frame_of_its_own(folder, tmp_path):
-    made = mbbench.report(folder("old"), tmp_path / "index.html")
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own(made):
     [(tag, attributes)] = Frame(made._repr_html_()).tags
     assert tag == "iframe"
     assert attributes["sandbox"] == "allow-scripts allow-downloads"
@@ -109,17 +118,16 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(folder, tmp_path):
     assert html.escape(inner) in made._repr_html_()
 
 
-def test_what_is_returned_says_the_verdict_and_where_the_page_is(folder, tmp_path):
-    made = mbbench.report(str(folder("old")), str(tmp_path / "index.html"))
-    assert made.path == tmp_path / "index.html"
+def test_what_is_returned_says_the_verdict_and_where_the_page_is(made):
+    assert made.path.parts[-2:] == ("page", "index.html")
+    assert made.path.read_text(encoding="utf-8") == made.html
     assert str(made).startswith(made.verdict.headline)
     assert "<html" not in repr(made)
 
 
-def test_show_opens_the_page_in_the_browser(folder, tmp_path, monkeypatch):
+def test_show_opens_the_page_in_the_browser(made, monkeypatch):
     opened = []
     monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
-    made = mbbench.report(folder("old"), tmp_path / "index.html")
     made.show()
     assert opened == [made.path.resolve().as_uri()]
     monkeypatch.setattr(webbrowser, "open", lambda address: False)
