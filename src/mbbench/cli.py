@@ -169,9 +169,7 @@ def maxbatch(
 def report(
     results: Annotated[list[Path] | None, typer.Argument(help="Results folder or .jsonl files. Default: results/.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("reports/index.html"),
-    figures: Annotated[
-        Path | None, typer.Option(help="Folder for all figures as SVG, PNG, PDF. Default: figures/ beside it, no PDF.")
-    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for figures as SVG, PNG, PDF. Default: beside it.")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Turn records into one HTML page, and its figures beside it; two folders are also put side by side."""
