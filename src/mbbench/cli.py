@@ -169,9 +169,7 @@ def maxbatch(
 def report(
     results: Annotated[list[Path] | None, typer.Argument(help="Results folder or .jsonl files. Default: results/.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("reports/index.html"),
-    figures: Annotated[
-        Path | None, typer.Option(help="Folder for figures, as PDF too. Default: figures/ by the page.")
-    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for figures, PDF too. Default: figures/ by the page.")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Turn records into one HTML page, and its figures beside it; two folders are also put side by side."""
