@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import warnings
+import webbrowser
 
 import planted
 import pytest
@@ -113,6 +115,28 @@ def test_bad_input_gets_one_clear_line_and_exit_code_2(typed, tmp_path, words, s
     assert err.startswith(f"mbbench: {said}")
     assert err.count("\n") == 1
     assert not out
+
+
+def test_report_puts_two_folders_side_by_side_writes_its_figures_and_opens_the_page(typed, tmp_path, monkeypatch):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        records = planted.records(sizes=(8, 64))
+        (tmp_path / name / "run.jsonl").write_bytes(b"".join(encode(record) for record in records))
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
+    code, out, _ = typed("report", "old", "new", "-o", "page/index.html", "--figures", "page/pictures", "--open")
+    assert code == 0
+    assert "report: page/index.html" in out
+    assert "A: old" in (tmp_path / "page" / "index.html").read_text()
+    assert {path.suffix for path in (tmp_path / "page" / "pictures").iterdir()} == {".svg", ".png", ".pdf"}
+    assert opened == [(tmp_path / "page" / "index.html").as_uri()]
+    (tmp_path / "empty").mkdir()
+    code, out, err = typed("report", "old", "empty")
+    assert (code, out) == (2, "")
+    assert err == "mbbench: empty holds no records: measure first, with `mbbench run` or `pytest bench/`\n"
+    code, out, err = typed("report", "old", "--figures", "old/run.jsonl")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"mbbench: old/run.jsonl cannot be written \(.*\): give another with --figures DIR\n", err)
 
 
 def test_an_unknown_option_is_a_usage_error(typed):

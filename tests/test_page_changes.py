@@ -56,7 +56,8 @@ def test_halved_times_change_the_times_and_rates_and_nothing_else(built):
     before, after = (TIME.findall(" | ".join(said)) for said in (whole, half))
     assert len(before) > 100
     fixed = [one for one, other in zip(before, after, strict=True) if one == other]
-    assert {seconds(one) for one in fixed} <= {60.0, 1.0, 5.0}  # budgets in commands, no measurement
+    # Budgets in commands, the warm-up and the least of a round: no measurement.
+    assert {seconds(one) for one in fixed} <= {60.0, 1.0, 5.0, 0.1, 0.01}
     for one, other in zip(before, after, strict=True):
         assert one == other or seconds(other) == pytest.approx(seconds(one) / 2, rel=0.03), (one, other)
     rates, faster = (RATE.findall(" | ".join(said)) for said in (whole, half))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mbbench.measuring.problems import Problem as Problem
     from mbbench.reporting.analysis import curves as curves
     from mbbench.reporting.analysis import load as load
+    from mbbench.reporting.reported import report as report
 
 _HOME = {
     "Budget": "mbbench.case",
@@ -28,6 +29,7 @@ _HOME = {
     "grid": "mbbench.axes",
     "max_batch": "mbbench.api",
     "load": "mbbench.reporting.analysis",
+    "report": "mbbench.reporting.reported",
     "run": "mbbench.api",
 }
 __all__ = [*_HOME, "__version__"]

@@ -169,19 +169,16 @@ def maxbatch(
 def report(
     results: Annotated[list[Path] | None, typer.Argument(help="Results folder or .jsonl files. Default: results/.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("reports/index.html"),
+    figures: Annotated[Path | None, typer.Option(help="Folder for figures, PDF too. Default: figures/ by the page.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Turn records into one HTML page, and its figures as SVG and PNG beside it."""
-    from mbbench import store
-    from mbbench.reporting import advice, page
+    """Turn records into one HTML page, and its figures beside it; two folders are also put side by side."""
+    from mbbench.reporting import reported
 
-    records = store.load_records(results or [Path("results")])
-    try:
-        verdict = page.build(records, output)
-    except OSError as error:
-        raise case.UsageError(f"{output} cannot be written ({error.strerror}): give another with -o FILE") from None
-    for line in advice.lines(verdict):
-        typer.echo(line)
-    typer.echo(f"\nreport: {output}")
+    made = reported.report(results or [Path("results")], output, figures=figures)
+    typer.echo(f"{made}\n\nreport: {output}")
+    if open_:
+        made.show()
 
 
 @app.command(epilog="Example: mbbench advise results/ --json")

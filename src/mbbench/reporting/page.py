@@ -16,12 +16,27 @@ import jinja2
 from markupsafe import Markup
 
 from mbbench.record import Record
-from mbbench.reporting import explorer, palette, provenance, readable, sections, svg
+from mbbench.reporting import (
+    beside,
+    checks,
+    drawing,
+    explorer,
+    map_frames,
+    map_words,
+    palette,
+    provenance,
+    readable,
+    sections,
+    svg,
+    tiles,
+)
 from mbbench.reporting.advice import Verdict, verdict
 from mbbench.reporting.choosing import choices
 from mbbench.reporting.doubts import failed
+from mbbench.reporting.maps import maps
 from mbbench.reporting.pooling import settings
 from mbbench.reporting.selection import latest
+from mbbench.reporting.sides import Side
 
 MOST_BYTES = 5 * 2**20
 """Of the page: more is slow to open, and too much for a mail."""
@@ -29,13 +44,20 @@ FIRST = 7
 """Findings of a setting that are not folded away: those on the loader that is advised on first."""
 
 
-def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> Verdict:
+def build(
+    records: Iterable[Record],
+    output: Path,
+    *,
+    figures: bool | drawing.Files = True,
+    sides: tuple[Side, Side] | None = None,
+) -> Verdict:
     """Write the report on those of the records that may stand together, and return what it says.
 
     Args:
         records: of any runs; `selection.latest` chooses.
         output: the HTML file; its folder is made if missing.
-        figures: write each picture as SVG and PNG to `figures/` beside the page as well.
+        figures: write each picture as a file as well: as SVG and PNG to `figures/` beside the page, or as it says.
+        sides: two sets of records to be put side by side.
 
     Raises:
         ValueError: there are no records.
@@ -46,27 +68,39 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
     said = verdict(given)
     kept, _ = latest(given)
     output.parent.mkdir(parents=True, exist_ok=True)
-    folder = output.parent / "figures" if figures else None
-    styles = svg.Styles()
-    found = choices(kept)
+    files, styles = drawing.files(figures, output), svg.Styles()
+    found, several = choices(kept), settings(kept)
     shorts = sections.short_titles([answer.title for answer in said.answers])
     shown = [
-        sections.section(number, short, setting, answer, found, styles, folder)
-        for number, (short, setting, answer) in enumerate(zip(shorts, settings(kept), said.answers, strict=True), start=1)
+        sections.section(number, short, setting, answer, found, styles, files)
+        for number, (short, setting, answer) in enumerate(zip(shorts, several, said.answers, strict=True), start=1)
     ]
-    curves = explorer.data([trained for setting in settings(kept) if (trained := sections.trained(setting, found))])
+    curves = explorer.data([trained for setting in several if (trained := sections.trained(setting, found))])
     parts = {
         "explorer_command": provenance.filling([r for r in kept if r.case.problem == kept[0].case.problem], "convergence"),
         "verdict": said,
+        "tiles": tiles.tiles(several, found),
+        "tiles_of": tiles.of(several, found),
         "sections": shown,
+        "maps": map_frames.frames(maps(several, found), drawing.drawer("map", "Rows and devices", styles, files)),
+        "map_command": map_words.command(several[0].pools[0].cell),
+        "links": None if files is None else files.links(output),
+        "beside": None if sides is None else beside.beside(*sides),
+    } | _background(kept)
+    output.write_text(_within(parts, styles, curves), encoding="utf-8")
+    return said
+
+
+def _background(kept: list[Record]) -> dict[str, Any]:
+    """Return what stands behind all settings: what failed, and where the numbers come from."""
+    return {
         "failures": [_failure(record) for record in failed(kept)],
         "about": provenance.about(kept),
+        "checks": checks.checks(kept),
         "facts": provenance.facts(kept),
         "commands": provenance.commands(kept),
         "words": provenance.WORDS,
     }
-    output.write_text(_within(parts, styles, curves), encoding="utf-8")
-    return said
 
 
 def _within(parts: dict[str, Any], styles: svg.Styles, curves: list[dict[str, Any]]) -> str:

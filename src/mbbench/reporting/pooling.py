@@ -193,9 +193,17 @@ def common(cell: Cell) -> tuple[object, ...]:
 
 def title(cell: Cell) -> str:
     """Return what the cells of a setting have in common, in words: "linear, n = 8,192, CPU, 1 thread"."""
-    parts = [cell.problem, f"n = {cell.n_samples:,}", cell.device.upper()]
-    if cell.device == "cpu":
-        parts.append(readable.plural(cell.threads, "thread"))
+    return ", ".join([cell.problem, f"n = {cell.n_samples:,}", device(cell), *unusual(cell)])
+
+
+def device(cell: Cell) -> str:
+    """Return where a cell runs, in words: "CPU, 2 threads", "CUDA:1"."""
+    return f"CPU, {readable.plural(cell.threads, 'thread')}" if cell.device == "cpu" else cell.device.upper()
+
+
+def unusual(cell: Cell) -> list[str]:
+    """Return in words what a cell was asked for that is no default, beside sizes, loader and device."""
+    parts = []
     if cell.optimizer != "sgd":
         parts.append(cell.optimizer)
     if cell.lr is not None:
@@ -204,5 +212,4 @@ def title(cell: Cell) -> str:
         parts.append(cell.dtype)
     if not cell.shuffle:
         parts.append("rows in order")
-    parts += [f"{name} = {value}" for name, value in cell.options]
-    return ", ".join(parts)
+    return parts + [f"{name} = {value}" for name, value in cell.options]

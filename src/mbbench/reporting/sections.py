@@ -1,12 +1,11 @@
 """One setting of the report: its sentences, figures with what they show and how, and the tables behind them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from mbbench.reporting import (
-    canvas,
     charts,
+    drawing,
     loss_frame,
     peaks,
     pooling,
@@ -22,9 +21,8 @@ from mbbench.reporting.advice import Answer
 from mbbench.reporting.analysis import pool_table
 from mbbench.reporting.choosing import Choice
 from mbbench.reporting.finding import Finding
-from mbbench.reporting.frames import Drawer, Frame, Picture
+from mbbench.reporting.frames import Drawer, Frame
 from mbbench.reporting.pooling import Pool, Setting
-from mbbench.reporting.sheet import Sheet
 
 CAPTIONS = ("Memory", "Equal epochs", "Equal updates")
 """Labels of findings that are long and stand under a figure: said there, they are not said again above it."""
@@ -68,22 +66,13 @@ def section(
     answer: Answer,
     choices: Sequence[Choice],
     styles: svg.Styles,
-    folder: Path | None,
+    files: drawing.Files | None,
 ) -> Section:
     """Draw the figures of a setting and put them beside its answer; of the choices, those of this setting."""
     anchor = f"s{number}"
     said = {finding.label: finding.text for finding in answer.findings}
 
-    def picture(name: str, tab: str, finding: str, draw: Callable[[], Sheet]) -> Picture:
-        full = f"{anchor}-{name}"
-        with canvas.style(full):
-            figure = draw()
-            text = svg.text(figure)
-            if folder is not None:
-                _save(figure, text, folder / full, f"{setting.title}: {finding}")
-        drawn = svg.inline(text, full, setting.title, readable.first_up(finding), styles)
-        return Picture(full, tab, drawn, figure.readings(), readable.first_up(finding), folder is not None)
-
+    picture = drawing.drawer(anchor, setting.title, styles, files)
     own = of_setting(setting, choices)
     frames = target_frames.frames(own, picture)
     if setting.timed:
@@ -167,10 +156,3 @@ def _drawable(setting: Setting) -> bool:
 
 def _interval(pool: Pool) -> bool:
     return pool.epoch_s is not None and pool.epoch_s.low is not None
-
-
-def _save(figure: Sheet, text: str, path: Path, title: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".svg").write_text(text, encoding="utf-8")
-    figure.set_layout_engine("none")  # it was laid out for the SVG; once more takes 80 ms
-    figure.savefig(path.with_suffix(".png"), dpi=200, metadata={"Title": title})

@@ -29,10 +29,10 @@ class Reading(NamedTuple):
 class Sheet(Figure):
     """A figure with one or more axes, laid out as it is drawn."""
 
-    def __init__(self, columns: int = 1) -> None:
-        """Make an empty one with that many axes side by side."""
-        super().__init__(figsize=SIZE_IN, layout="constrained")
-        self.subplots(1, columns)
+    def __init__(self, columns: int = 1, rows: Sequence[float] = (1.0,), height_in: float = SIZE_IN[1]) -> None:
+        """Make an empty one with that many axes side by side, and below each other one for each of the relative heights."""
+        super().__init__(figsize=(SIZE_IN[0], height_in), layout="constrained")
+        self.subplots(len(rows), columns, sharex=len(rows) > 1, height_ratios=rows)
         self._keys: list[str] = []
         self._readings: list[Reading] = []
         sns.despine(fig=self)

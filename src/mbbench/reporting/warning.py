@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mbbench.reporting import readable
+from mbbench.reporting import asking, readable
 from mbbench.reporting.joining import Group, Tried
 from mbbench.reporting.misfits import Misfit
 from mbbench.reporting.recommendation import Recommendation
@@ -131,20 +131,7 @@ class Seen:
         several = [size.cell.batch_size if isinstance(size, Tried) else size for size in sizes]
         parts = ["mbbench", "run", shlex.quote(cell.problem), "--batch-size", ",".join(map(_typed, several))]
         parts += ["--n", str(cell.n_samples)]
-        for name, default in (
-            ("loader", "slice"),
-            ("device", "cpu"),
-            ("optimizer", "sgd"),
-            ("lr", None),
-            ("dtype", "float32"),
-        ):
-            value = getattr(cell, name)
-            parts += [f"--{name}", str(value)] if value != default else []
-        parts += (
-            ["--threads", str(cell.threads)] if cell.device == "cpu" and any(s.timings for s in self.group.sizes) else []
-        )
-        parts += [] if cell.shuffle else ["--no-shuffle"]
-        parts += [word for name, value in cell.options for word in (f"--{name}", value)]
+        parts += asking.axes(cell, threads=any(size.timings for size in self.group.sizes))
         parts += ["--lr-policy", self.group.policy] if self.group.policy != "tuned" and "target" in measure else []
         return f"`{' '.join([*parts, '--measure', measure, *more])}`"
 

@@ -1,0 +1,82 @@
+"""Two sets of records side by side in words: one sentence, and a table with a row for each figure of each cell.
+
+Easy to get wrong: this is a hint and not a gate, and is called so; of many intervals some leave equality out by chance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mbbench.reporting import provenance, readable
+from mbbench.reporting.sides import Pair, Side, cells, pairs
+from mbbench.reporting.stats import Estimate
+from mbbench.reporting.tables import Table
+
+HINT = "Not interleaved: a hint, not a gate."
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the page says of two sets of records.
+
+    Attributes:
+        sides: name, and where its records come from.
+        finding: what there is to compare, in a sentence or two.
+        table: every figure of every cell of both, empty where there is none.
+    """
+
+    sides: tuple[tuple[str, str], tuple[str, str]]
+    finding: str
+    table: Table
+
+
+def beside(a: Side, b: Side) -> Beside:
+    """Put two sides beside each other."""
+    found = pairs(a, b)
+    return Beside(
+        ((a.name, provenance.about(a.records)), (b.name, provenance.about(b.records))),
+        f"{_shared(a, b)} {_told(found)}{HINT}",
+        table(found, a.name, b.name),
+    )
+
+
+def table(found: Sequence[Pair], first: str, second: str) -> Table:
+    """Return the figures as text; factors, intervals and notes only where there are any."""
+    heads = ["cell", "figure", f"A: {first}", f"B: {second}", "B / A", "95 % interval", "note"]
+    rows = [[pair.cell, pair.what, pair.first, pair.second, *_factor(pair.ratio), pair.note] for pair in found]
+    kept = [place for place in range(len(heads)) if place < 4 or any(row[place] for row in rows)]
+    return [heads[place] for place in kept], [[row[place] for place in kept] for row in rows]
+
+
+def _shared(a: Side, b: Side) -> str:
+    first, second = set(cells(a)), set(cells(b))
+    both = len(first & second)
+    alone = [f"{len(own):,} only in {name}" for name, own in (("A", first - second), ("B", second - first)) if own]
+    rest = f", {readable.listed(alone)}" if alone else ""
+    if not both:
+        return f"No cell is in both{rest}, so nothing can be compared."
+    return f"{readable.plural(both, 'cell')} {'is' if both == 1 else 'are'} in both{rest}."
+
+
+def _told(found: Sequence[Pair]) -> str:
+    """Return how many intervals leave out that both are equal, and how many would by chance."""
+    told = [pair.ratio for pair in found if pair.ratio is not None and pair.ratio.low is not None]
+    if not told:
+        return ""
+    apart = [ratio for ratio in told if not (ratio.low or 0) <= 1 <= (ratio.high or 0)]
+    more = sum(ratio.value > 1 for ratio in apart)
+    said = f"Of {readable.plural(len(told), 'factor')} with an interval, {len(apart):,} leave 1 out"
+    said += f" ({more:,} with more in B, {len(apart) - more:,} with less)" if apart else ""
+    return f"{said}; by chance one in 20 would. "
+
+
+def _factor(ratio: Estimate | None) -> tuple[str, str]:
+    if ratio is None:
+        return "", ""
+    if ratio.low is None or ratio.high is None:
+        return _digits(ratio.value), ""
+    return _digits(ratio.value), f"{_digits(ratio.low)} to {_digits(ratio.high)} (n = {ratio.n})"
+
+
+def _digits(factor: float) -> str:
+    """Return a factor with three digits behind the point near 1, where a reader looks for a per cent."""
+    return f"{factor:.3f}" if 0.5 <= factor < 1.9995 else readable.multiple(factor) if factor > 1 else f"{factor:.3g}"
