@@ -198,6 +198,36 @@ def test_memory_alone_can_be_built(tmp_path, device):
     assert ("held by allocator" in text) == (device == "cuda")
 
 
+def test_where_a_step_goes_has_a_frame_with_figure_method_and_table(tmp_path):
+    cells = [s.case(size, loader=loader) for size in (8, 512) for loader in ("slice", "dataloader")]
+    failed = s.failure(s.case(None), "oom", HOSTILE, kind="profile")
+    records = [*map(s.profile_record, cells), failed, *s.time_records(cells[0], 1024 * 61.6e-6)]
+    page.build(records, tmp_path / "index.html")
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    frame = html.split("Where does one step go?")[1].split("</table>")[0]
+    assert html.index("How fast do samples go through?") < html.index("Where does one step go?")
+    heads = re.findall(r'<th scope="col">([^<]*)</th>', frame)
+    phases = ["batch assembly", "Python and dispatch", "forward", "backward", "optimizer"]
+    assert heads == ["batch size", "loader", "step", "timed", *phases, "status"]
+    rows = [re.findall(r"<td>([^<]*)</td>", row) for row in re.findall(r"<tr>(<td>.*?)</tr>", frame)]
+    assert rows[0][:5] == ["8", "slice", "61.8 µs", "61.6 µs", "160 ns (0.26 %)"]
+    assert rows[2] == ["full (8,192)", "slice", "", "", "", "", "", "", "", "out of memory"]
+    reader = Reader(html)
+    assert reader.open == []
+    text = " ".join(reader.texts)
+    assert text.count("Assembling the batch takes 95 % of a step at batch 512 with dataloader and 5.9 % with slice") == 1
+    assert "A clock read between the phases of the training loop itself" in text
+    assert (tmp_path / "figures" / "s1-step.png").stat().st_size > 1000
+
+
+def test_profiles_alone_can_be_built_and_without_any_there_is_no_frame(built, tmp_path):
+    assert "Where does one step go?" not in built[2]
+    page.build([s.profile_record(s.case(8))], tmp_path / "index.html", figures=False)
+    assert "Where does one step go?" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    page.build([s.failure(s.case(8), "error", kind="profile")], tmp_path / "failed.html", figures=False)
+    assert "<svg" not in (tmp_path / "failed.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("status", ["oom", "unavailable", "error"])
 def test_a_report_of_failures_alone_can_be_built(tmp_path, status):
     said = page.build([s.failure(s.case(size), status) for size in (32, None)], tmp_path / "index.html")

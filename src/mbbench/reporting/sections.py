@@ -13,7 +13,10 @@ from mbbench.reporting import (
     peaks,
     pooling,
     readable,
+    share_chart,
+    share_words,
     speed,
+    step_share,
     svg,
     tables,
     target_frames,
@@ -26,7 +29,7 @@ from mbbench.reporting.finding import Finding
 from mbbench.reporting.frames import Drawer, Frame, Picture
 from mbbench.reporting.pooling import Pool, Setting
 
-CAPTIONS = ("Memory", "Equal epochs", "Equal updates")
+CAPTIONS = ("Memory", "Equal epochs", "Equal updates", "Step")
 """Labels of findings that are long and stand under a figure: said there, they are not said again above it."""
 
 
@@ -86,6 +89,8 @@ def section(
     frames = target_frames.frames(own, picture)
     if setting.timed:
         frames.append(_times(setting, said, picture))
+    if "Step" in said:
+        frames.append(_shares(setting, said["Step"], picture))
     if _drawable(setting):
         frames.append(_memory(setting, said, picture))
     tuned = tuned_curves.tuned(setting.title, own)
@@ -109,6 +114,12 @@ def _times(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
         picture("epoch", "", said.get("Loader") or said["Fastest epoch"], lambda: charts.epoch_time(cells)),
     )
     return Frame("How fast do samples go through?", False, pictures, method, tables.time_table(setting))
+
+
+def _shares(setting: Setting, finding: str, picture: Drawer) -> Frame:
+    bars, method = step_share.bars(setting), share_words.method(setting, step_share.shares(setting))
+    chart = picture("step", "", finding, lambda: share_chart.shares(bars))
+    return Frame("Where does one step go?", False, (chart,), method, tables.share_table(setting))
 
 
 def _memory(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
