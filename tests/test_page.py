@@ -292,6 +292,12 @@ def test_the_command_to_repeat_has_the_budget_and_asks_for_micro_batches_apart()
     ]
 
 
+def test_the_command_to_repeat_asks_for_profiles_where_there_are_some():
+    assert provenance.commands([s.profile_record(s.case(32))]) == [
+        "mbbench run linear --batch-size 32 --n 8192 --threads 1 --measure profile --seconds 1 --repeats 1 --seeds 1"
+    ]
+
+
 def test_the_commands_to_repeat_name_the_grid_of_each_problem():
     other = s.time_record(s.case(8, problem="my model.py:p", lr=0.1, shuffle=False, options=(("rows", "host"),)))
     assert provenance.commands([*s.suite(batch_sizes=[32, None]), other]) == [
