@@ -29,7 +29,7 @@ ROW_IN, REST_IN = 0.2, 1.45
 """Height of a bar with its gap, and of everything else."""
 GAP = 0.4
 """Of a bar's height, between two batch sizes where each has several bars."""
-FITS = 0.095
+FITS = 0.11
 """Of a step, from which on a percentage has room inside its segment."""
 _WRITTEN: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7.5, "color": palette.PAPER}
 
