@@ -244,7 +244,7 @@ def test_races_that_take_as_long_as_reckoned_are_no_matter_and_a_faster_rival_is
     assert text.startswith("Batch 256 raced faster")
     (decided,) = choices([*records(), *races({64: RACES[64], 128: [each * 0.9 for each in RACES[64]]})])
     assert (decided.recommendation.batch_size, decided.recommendation.instead_of) == (128, 64)
-    unlike = {64: RACES[64], 128: [each * by for each, by in zip(RACES[64], (0.5, 1.5, 0.6, 1.3, 0.9), strict=True)]}
+    unlike = {64: RACES[64], 256: [each * by for each, by in zip(RACES[64], (0.5, 1.5, 0.6, 1.3, 0.9), strict=True)]}
     assert Code.RACE_DIFFERS not in warned([*records(), *races(unlike)])  # inside the spread
 
 

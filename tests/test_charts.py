@@ -233,7 +233,7 @@ def test_every_colour_of_a_page_figure_is_a_variable(records):
     styles = svg.Styles()
     with canvas.style("t"):
         text = svg.text(charts.throughput(summary(records)))
-    inline = svg.inline(text, "p", "label", styles)
+    inline = svg.inline(text, "p", "title", "words", styles)
     assert not re.findall(r"#[0-9a-f]{6}", styles.css())
     assert "style=" not in inline
     assert "<style" not in inline
@@ -244,7 +244,7 @@ def test_two_figures_in_one_page_share_no_id(records):
     found = []
     for name in ("one", "two"):
         with canvas.style(name):
-            inline = svg.inline(svg.text(charts.throughput(summary(records))), name, "label", styles)
+            inline = svg.inline(svg.text(charts.throughput(summary(records))), name, "title", "words", styles)
         ids = set(re.findall(r' id="([^"]+)"', inline))
         used = re.findall(r'(?:url\(|href=")#([^")]+)', inline)
         assert set(used) <= ids

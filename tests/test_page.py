@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 import sys
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,18 +26,20 @@ class Reader(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.attributes, self.texts, self.open = [], [], [], []
+        self.tags, self.attributes, self.texts, self.open, self.types = [], [], [], [], []
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.types.append(dict(attrs).get("type"))
         self.attributes += [(tag, *attribute) for attribute in attrs]
         if tag not in ("meta", "input", "br"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
         self.tags.append(tag)
+        self.types.append(dict(attrs).get("type"))
         self.attributes += [(tag, *attribute) for attribute in attrs]
 
     def handle_endtag(self, tag):
@@ -45,12 +49,23 @@ class Reader(HTMLParser):
         self.texts.append(data)
 
 
+def scripts(reader):
+    """Return the types of the scripts, each once: data, and the one that the policy allows."""
+    return sorted({reader.types[at] for at, tag in enumerate(reader.tags) if tag == "script"}, key=str, reverse=True)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     output = tmp_path_factory.mktemp("report") / "reports" / "index.html"
     records = [*s.suite(), s.failure(s.case(4096), "oom", "needs 3.1 GiB, 2.0 GiB allowed")]
     said = page.build(records, output)
     return output, said, output.read_text(encoding="utf-8")
+
+
+def page_of_times():
+    with tempfile.TemporaryDirectory() as folder:
+        page.build([r for r in s.suite() if r.kind == "time"], Path(folder) / "index.html", figures=False)
+        return (Path(folder) / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_page_says_the_verdict_word_for_word(built):
@@ -69,29 +84,50 @@ def test_the_page_is_well_formed_and_each_id_is_there_once(built):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("run `mbbench run a<b` again", "run <code>mbbench run a&lt;b</code> again"),
+        ("an odd ` is text", "an odd ` is text"),
+        ("`<img>`", "<code>&lt;img&gt;</code>"),
+        ("<b>", "&lt;b&gt;"),
+    ],
+)
+def test_commands_in_sentences_are_code_and_escaped(text, html):
+    assert str(page._code(text)) == html
+
+
 def test_nothing_in_the_page_asks_a_network(built):
     reader = Reader(built[2])
-    assert not {"script", "link", "img", "iframe", "object"} & set(reader.tags)
+    assert not {"link", "img", "iframe", "object"} & set(reader.tags)
     links = [value for _, name, value in reader.attributes if name in ("href", "src", "action")]
     assert all(link.startswith(("#", "figures/")) for link in links)
     assert "://" not in built[2]
     assert "@import" not in built[2]
 
 
-def test_the_policy_allows_exactly_the_style_sheet_that_is_there(built):
+def test_the_policy_allows_exactly_the_style_sheet_and_the_script_that_are_there(built):
     html = built[2]
-    (css,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    css, *codes = (text for tag in ("style", "script") for text in re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL))
+    style, *hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, *codes))
+    code = "' 'sha256-".join(hashes)
+    assert len(codes) == 2  # the page's own, and the explorer's with its library
     policy = next(value for _, name, value in Reader(html).attributes if name == "content" and "default-src" in value)
-    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{code}'; img-src blob:; base-uri 'none'; "
+        "form-action 'none'"
+    )
     assert not [tag for tag, name, _ in Reader(html).attributes if name == "style" or name.startswith("on")]
 
 
 def test_every_figure_is_named_for_who_cannot_see_it(built):
     reader = Reader(built[2])
     roles = [tag for tag, name, value in reader.attributes if (name, value) == ("role", "img")]
-    labels = [value for tag, name, value in reader.attributes if tag == "svg" and name == "aria-label"]
-    assert len(roles) == len(labels) == reader.tags.count("svg") == 7
+    assert len(roles) == reader.tags.count("svg") == reader.tags.count("desc") == 7
+    ids = {value for _, name, value in reader.attributes if name == "id"}
+    named = [value for _, name, value in reader.attributes if name in ("aria-labelledby", "aria-describedby")]
+    assert len(named) == 14
+    assert set(named) <= ids
 
 
 def test_each_picture_lies_beside_the_page_as_svg_and_png(built):
@@ -126,7 +162,7 @@ def test_hostile_names_and_messages_are_text(tmp_path):
     ]
     page.build(records, tmp_path / "index.html")
     reader = Reader((tmp_path / "index.html").read_text(encoding="utf-8"))
-    assert "script" not in reader.tags
+    assert scripts(reader) == ["application/json", None]
     assert reader.open == []
     assert any(HOSTILE in text for text in reader.texts)
 
@@ -178,13 +214,17 @@ def test_memory_has_a_frame_with_figure_method_and_table(with_memory):
 
 def test_hostile_messages_of_memory_records_are_text(with_memory):
     reader = Reader(with_memory[1])
-    assert "script" not in reader.tags
+    assert scripts(reader) == ["application/json", None]
     assert reader.open == []
     assert any(HOSTILE in text for text in reader.texts)
 
 
 def test_without_a_memory_pass_there_is_no_frame_on_it(built, tmp_path):
-    assert "How much memory" not in built[2]
+    assert "How much memory does it take?" not in built[2]
+    assert "Not measured here: which batch size reaches a target first, how much memory it takes" in built[2]
+    (command,) = re.findall(r"<p>How much memory it takes:</p>\s*<pre>(.*)</pre>", built[2])
+    assert command.startswith("mbbench run linear --batch-size 8,")
+    assert command.endswith("--measure memory")
     page.build([s.failure(s.case(32), "error", kind="memory")], tmp_path / "index.html")
     assert "<svg" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
@@ -253,6 +293,42 @@ def test_several_problems_each_have_a_section(tmp_path):
     said = page.build(s.suite(["linear", "mlp"], [32, None]), tmp_path / "index.html", figures=False)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert re.findall(r"<h2>([^<]*CPU[^<]*)</h2>", html) == [answer.title for answer in said.answers]
+
+
+def test_a_page_that_is_too_large_leaves_out_the_explorer_first_and_says_so(tmp_path, monkeypatch):
+    sizes = []
+    for most in (5 * 2**20, 0, -1):
+        monkeypatch.setattr(page, "MOST_BYTES", most or sizes[0] - 1)
+        page.build(s.suite(), tmp_path / "index.html", figures=False)
+        html = (tmp_path / "index.html").read_text(encoding="utf-8")
+        sizes.append(len(html.encode()))
+        shown = [re.findall(rf'"{name}"', html) != [] for name in ("steps_per_epoch", "points")]
+        assert shown == {5 * 2**20: [True, True], 0: [False, True], -1: [False, False]}[most]
+        assert ("had to be left out" in html) == (most <= 0)
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_library_comes_with_its_licence_and_without_its_address(built):
+    assert "Copyright (c) 2022 Leon Sorokin" in built[2]
+    assert "Permission is hereby granted, free of charge" in built[2]
+    assert "uPlot" not in page_of_times()
+
+
+def test_the_explorer_has_each_curve_as_numbers(tmp_path):
+    page.build(s.suite(), tmp_path / "index.html", figures=False)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    (text,) = re.findall(r'<script type="application/json">(\[.*?\])</script>', html)
+    (setting,) = json.loads(text)
+    trained = {(r.case.batch_size, r.case.loader) for r in s.suite() if r.measurement.curve}
+    assert len(setting["curves"]) == len(trained)
+    for curve in setting["curves"]:
+        lengths = {len(curve[name]) for name in ("step", "train_s", "loss", "low", "high")}
+        assert lengths == {len(curve["step"])}
+        assert curve["step"] == sorted(curve["step"])
+        assert curve["train_s"] == sorted(curve["train_s"])
+        assert all(low <= loss <= high for low, loss, high in zip(*(curve[x] for x in ("low", "loss", "high")), strict=True))
+    full = next(curve for curve in setting["curves"] if curve["name"].startswith("full batch"))
+    assert (full["color"], full["steps_per_epoch"], full["batch"]) == ("fg", 1, setting["rows"])
 
 
 def test_no_records_are_refused_with_what_to_do(tmp_path):

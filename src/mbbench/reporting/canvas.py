@@ -13,14 +13,12 @@ import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mbbench.reporting import palette
+from mbbench.reporting.sheet import Sheet
 
-SIZE_IN = (4.7, 3.15)
-"""Small on purpose: 340 points wide, so that 8.5 point text is still 8.5 pixels on a page 400 pixels wide."""
 _RC: dict[Any, Any] = {
     "axes.edgecolor": palette.MUTED,
     "axes.facecolor": "none",
@@ -54,19 +52,17 @@ def style(name: str) -> Iterator[None]:
         yield
 
 
-def empty() -> tuple[Figure, Axes]:
+def empty() -> tuple[Sheet, Axes]:
     """Return an empty figure and its axes."""
-    figure = Figure(figsize=SIZE_IN, layout="constrained")
-    axes = figure.subplots()
-    sns.despine(fig=figure)
-    return figure, axes
+    figure = Sheet()
+    return figure, figure.axes[0]
 
 
-def legend(figure: Figure, handles: Sequence[Line2D], title: str | None = None) -> None:
+def legend(figure: Sheet, handles: Sequence[Line2D], title: str | None = None) -> None:
     """Put a legend above the axes, in as many columns as have room."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=1)
     columns = max(1, min(len(handles), int(335 / (4.7 * longest + 38))))  # points: width, letter, handle and gaps
-    figure.legend(
+    drawn = figure.legend(
         handles=handles,
         title=title,
         alignment="left",
@@ -76,6 +72,8 @@ def legend(figure: Figure, handles: Sequence[Line2D], title: str | None = None) 
         handlelength=2.2,
         columnspacing=1.2,
     )
+    for text, handle in zip(drawn.get_texts(), drawn.legend_handles, strict=True):
+        figure.mark_legend(text.get_text(), [text, *([] if handle is None else [handle])])
 
 
 def scale(axes: Axes, which: str, values: pd.Series, formatter: EngFormatter | None = None) -> None:

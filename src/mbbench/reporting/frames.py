@@ -1,11 +1,11 @@
 """What a section of the page is made of: pictures, and frames that hold them with their method and their table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-from matplotlib.figure import Figure
+from typing import Any
 
 from mbbench.reporting import tables
+from mbbench.reporting.sheet import Sheet
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Picture:
         name: of its files.
         tab: on the switch between pictures of one frame.
         svg: the element.
+        readings: what its points say, see `sheet.Sheet.readings`.
         finding: one sentence on what it shows.
         files: whether it lies beside the page as SVG and PNG.
     """
@@ -23,6 +24,7 @@ class Picture:
     name: str
     tab: str
     svg: str
+    readings: Mapping[str, Any]
     finding: str
     files: bool
 
@@ -46,5 +48,5 @@ class Frame:
     table: tables.Table
 
 
-Drawer = Callable[[str, str, str, Callable[[], Figure]], Picture]
+Drawer = Callable[[str, str, str, Callable[[], Sheet]], Picture]
 """Makes a picture: from its name, its tab, its finding and what draws it."""

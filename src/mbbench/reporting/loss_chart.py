@@ -4,20 +4,24 @@ Easy to get wrong: points of one curve are not independent, so bands come from t
 none; and a curve that ends because a seed diverged is marked there.
 """
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from mbbench.reporting import palette, readable
 from mbbench.reporting.canvas import batch_ticks, empty, legend, linestyle, scale
+from mbbench.reporting.charts import filled
+from mbbench.reporting.sheet import Sheet
+
+READ = 40
+"""Positions of a curve that can be read, of 160 drawn: 8 curves on 4 axes are 60 kB of the page."""
 
 AXIS_LABELS = {
     "epoch": "epochs",
@@ -34,7 +38,7 @@ EQUAL_LOOKS: dict[str, dict[str, Any]] = {
 """Seconds are what a user pays, so their line is the plain one."""
 
 
-def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Figure:
+def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Sheet:
     """Draw training loss against an axis, from `losses.bands`; call it inside `canvas.style`.
 
     Args:
@@ -63,10 +67,13 @@ def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Figure:
     )
     notes = list(without)
     alpha = 0.16 if len(looks) < 5 else 0.09  # bands of many curves lie over each other
-    lines = [line for line in axes.lines if len(np.asarray(line.get_xdata()))]
+    lines = filled(axes)
     for place, (line, (name, rows)) in enumerate(zip(lines, frame.groupby("series", sort=False), strict=True)):
         line.set_markevery((4 + 9 * place % 32, 32))
-        axes.fill_between(rows[axis], rows["low"], rows["high"], color=line.get_color(), alpha=alpha, linewidth=0)
+        band = axes.fill_between(rows[axis], rows["low"], rows["high"], color=line.get_color(), alpha=alpha, linewidth=0)
+        keys = _keys(rows.iloc[0], several)
+        figure.mark([line, band], *keys)
+        figure.read(axes, keys, _points(rows, axis))
         if diverged := int(rows["diverged_seeds"].iloc[0]):
             notes.append(f"batch {name}: {diverged} of {int(rows['seeds'].iloc[0])} seeds diverged")
             _mark(axes, float(rows[axis].iloc[-1]))
@@ -82,16 +89,19 @@ def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Figure:
     return figure
 
 
-def equal(budgets: pd.DataFrame) -> Figure:
+def equal(budgets: pd.DataFrame) -> Sheet:
     """Draw loss against batch size after equal epochs, updates and seconds, from `losses.equal`; in `canvas.style`."""
     figure, axes = empty()
     handles = []
     for axis, rows in budgets.groupby("axis", sort=False):
         rows = rows.sort_values(["batch_size", "full_batch"])
         look = EQUAL_LOOKS[str(axis)]
-        axes.plot(rows["batch_size"], rows["loss"], markeredgecolor=palette.PAPER, **look)
-        axes.vlines(rows["batch_size"], rows["low"], rows["high"], color=look["color"], linewidth=2.4, alpha=0.4)
-        handles.append(Line2D([], [], markeredgecolor=palette.PAPER, label=f"after {amount(rows)}", **look))
+        label = f"after {amount(rows)}"
+        figure.mark(axes.plot(rows["batch_size"], rows["loss"], markeredgecolor=palette.PAPER, **look), label)
+        bars = axes.vlines(rows["batch_size"], rows["low"], rows["high"], color=look["color"], linewidth=2.4, alpha=0.4)
+        figure.mark(bars, label)
+        figure.read(axes, [label], [_point(row, "batch_size", _sized(row)) for row in rows.to_dict("records")])
+        handles.append(Line2D([], [], markeredgecolor=palette.PAPER, label=label, **look))
     scale(axes, "y", pd.concat([budgets["loss"], budgets["low"], budgets["high"]]))
     batch_ticks(axes, budgets["batch_size"], budgets.loc[budgets["full_batch"], "batch_size"])
     axes.set(xlabel="batch size", ylabel="training loss")
@@ -105,6 +115,29 @@ def amount(rows: pd.DataFrame) -> str:
     if axis == "train_s":
         return readable.seconds(reached)
     return f"{reached:,.3g} epochs" if axis == "epoch" else readable.plural(round(reached), "update")
+
+
+def _points(rows: pd.DataFrame, axis: str) -> list[tuple[float, float, str]]:
+    """Return some positions of a curve to read, its last among them."""
+    apart = math.ceil(len(rows) / READ)
+    some = rows.iloc[(len(rows) - 1) % apart :: apart]
+    words = {"train_s": readable.seconds, "epoch": "epoch {:,.3g}".format}.get(axis, "{:,.0f} " + AXIS_LABELS[axis])
+    at = words if callable(words) else words.format
+    return [_point(row, axis, at(row[axis])) for row in some.to_dict("records")]
+
+
+def _point(row: Mapping[Hashable, Any], column: str, where: str) -> tuple[float, float, str]:
+    between = "" if pd.isna(row["low"]) else f" ({readable.loss(row['low'])} to {readable.loss(row['high'])})"
+    return row[column], row["loss"], f"{where}: {readable.loss(row['loss'])}{between}"
+
+
+def _sized(row: Mapping[Hashable, Any]) -> str:
+    return readable.batch(None if row["full_batch"] else row["batch_size"])
+
+
+def _keys(row: Any, several: bool) -> list[str]:
+    """Return the legend's entries that show a curve: its batch size and, where there are several, its loader."""
+    return [_series(row, several=False), *([str(row.loader)] if several else [])]
 
 
 def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Build the report: one HTML file that asks nothing of any network, and its pictures as files beside it.
 
 Easy to get wrong: names and messages come from other people's files, so everything is escaped; the policy in the page's
-head allows one style sheet by its hash and no script at all, so nothing may carry a style attribute.
+head allows one style sheet and one script by their hashes, so nothing may carry a style attribute or a handler.
 """
 
 import base64
@@ -10,17 +10,23 @@ import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from mbbench.record import Record
-from mbbench.reporting import palette, provenance, readable, sections, svg
+from mbbench.reporting import explorer, palette, provenance, readable, sections, svg
 from mbbench.reporting.advice import Verdict, verdict
 from mbbench.reporting.choosing import choices
 from mbbench.reporting.doubts import failed
 from mbbench.reporting.pooling import settings
 from mbbench.reporting.selection import latest
+
+MOST_BYTES = 5 * 2**20
+"""Of the page: more is slow to open, and too much for a mail."""
+FIRST = 7
+"""Findings of a setting that are not folded away: those on the loader that is advised on first."""
 
 
 def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> Verdict:
@@ -48,20 +54,51 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
         sections.section(number, short, setting, answer, found, styles, folder)
         for number, (short, setting, answer) in enumerate(zip(shorts, settings(kept), said.answers, strict=True), start=1)
     ]
-    css = palette.css() + _read("style.css") + styles.css()
-    page = _template().render(
-        css=Markup(css),
-        style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        verdict=said,
-        sections=shown,
-        failures=[_failure(record) for record in failed(kept)],
-        about=provenance.about(kept),
-        facts=provenance.facts(kept),
-        commands=provenance.commands(kept),
-        words=provenance.WORDS,
-    )
-    output.write_text(page, encoding="utf-8")
+    curves = explorer.data([trained for setting in settings(kept) if (trained := sections.trained(setting, found))])
+    parts = {
+        "explorer_command": provenance.filling([r for r in kept if r.case.problem == kept[0].case.problem], "convergence"),
+        "verdict": said,
+        "sections": shown,
+        "failures": [_failure(record) for record in failed(kept)],
+        "about": provenance.about(kept),
+        "facts": provenance.facts(kept),
+        "commands": provenance.commands(kept),
+        "words": provenance.WORDS,
+    }
+    output.write_text(_within(parts, styles, curves), encoding="utf-8")
     return said
+
+
+def _within(parts: dict[str, Any], styles: svg.Styles, curves: list[dict[str, Any]]) -> str:
+    """Return the page; where it is too large without what one can do without, which it says."""
+    for left_out in ((), ("the explorer",), ("the explorer", "the values under the pointer")):
+        page = _page(parts, styles, [] if left_out else curves, left_out)
+        if len(page.encode()) <= MOST_BYTES:
+            break
+    return page
+
+
+def _page(parts: dict[str, Any], styles: svg.Styles, curves: list[dict[str, Any]], left_out: tuple[str, ...]) -> str:
+    css = palette.css() + _read("style.css") + styles.css()
+    scripts = [_read("page.js")]
+    if curves:
+        css += _read("vendor/uPlot.min.css")
+        scripts.append(_vendored("uPlot") + _read("explorer.js"))
+    return _template().render(
+        css=Markup(css),
+        style_hash=_hash(css),
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[_hash(script) for script in scripts],
+        explorer=curves,
+        left_out=left_out,
+        first=FIRST,
+        **parts,
+    )
+
+
+def _hash(text: str) -> str:
+    """Return the hash by which a policy allows a text."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _failure(record: Record) -> tuple[str, str, str, str]:
@@ -73,7 +110,22 @@ def _failure(record: Record) -> tuple[str, str, str, str]:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["code"] = _code
     return environment.from_string(_read("template.html.j2"))
+
+
+def _code(text: str) -> Markup:
+    """Return text, escaped, with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return Markup.escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
+
+
+def _vendored(name: str) -> str:
+    """Return a library with its licence, which has to go with every copy, and without its address."""
+    code = _read(f"vendor/{name}.iife.min.js")
+    return f"/*\n{name}\n{_read(f'vendor/{name}-LICENSE.txt')}*/\n{code[code.index('*/') + 2 :]}\n"
 
 
 def _read(name: str) -> str:

@@ -148,7 +148,7 @@ def _raced(choice: Choice) -> Finding | None:
         parts.append(f"{name} in {readable.seconds(middle)} ({readable.plural(len(size.races), 'seed')}{spread}{some})")
     if not parts:
         return None
-    return Finding("Really trained", f"to loss {choice.target:g}, median: {readable.listed(parts)}.")
+    return Finding("Really trained", f"to loss {choice.target:g}, typical of the seeds: {readable.listed(parts)}.")
 
 
 def _targets(choice: Choice) -> Finding | None:

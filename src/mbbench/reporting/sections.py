@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from mbbench.reporting import (
     canvas,
     charts,
     loss_frame,
     peaks,
     pooling,
+    provenance,
     readable,
     share_chart,
     share_words,
@@ -28,6 +27,7 @@ from mbbench.reporting.choosing import Choice
 from mbbench.reporting.finding import Finding
 from mbbench.reporting.frames import Drawer, Frame, Picture
 from mbbench.reporting.pooling import Pool, Setting
+from mbbench.reporting.sheet import Sheet
 
 CAPTIONS = ("Memory", "Equal epochs", "Equal updates", "Step")
 """Labels of findings that are long and stand under a figure: said there, they are not said again above it."""
@@ -42,12 +42,14 @@ class Section:
         short: the title as a link at the top.
         answer: what it says.
         frames: what it shows.
+        absent: what was not measured, each with the command that would.
     """
 
     anchor: str
     short: str
     answer: Answer
     frames: tuple[Frame, ...]
+    absent: tuple[tuple[str, str], ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -75,17 +77,17 @@ def section(
     anchor = f"s{number}"
     said = {finding.label: finding.text for finding in answer.findings}
 
-    def picture(name: str, tab: str, finding: str, draw: Callable[[], Figure]) -> Picture:
+    def picture(name: str, tab: str, finding: str, draw: Callable[[], Sheet]) -> Picture:
         full = f"{anchor}-{name}"
         with canvas.style(full):
             figure = draw()
             text = svg.text(figure)
             if folder is not None:
                 _save(figure, text, folder / full, f"{setting.title}: {finding}")
-        drawn = svg.inline(text, full, f"{setting.title}: {finding}", styles)
-        return Picture(full, tab, drawn, readable.first_up(finding), folder is not None)
+        drawn = svg.inline(text, full, setting.title, readable.first_up(finding), styles)
+        return Picture(full, tab, drawn, figure.readings(), readable.first_up(finding), folder is not None)
 
-    own = [choice for choice in choices if pooling.common(choice.cell) == pooling.common(setting.pools[0].cell)]
+    own = of_setting(setting, choices)
     frames = target_frames.frames(own, picture)
     if setting.timed:
         frames.append(_times(setting, said, picture))
@@ -93,12 +95,37 @@ def section(
         frames.append(_shares(setting, said["Step"], picture))
     if _drawable(setting):
         frames.append(_memory(setting, said, picture))
-    tuned = tuned_curves.tuned(setting.title, own)
-    if tuned is not None:
-        frames.append(loss_frame.tuned(tuned, own, any(pool.trainings for pool in setting.pools), picture))
-    elif any(record.measurement.curve for pool in setting.pools for record in pool.trainings):
+    curves = trained(setting, choices)
+    if curves is setting:
         frames.append(loss_frame.fixed(setting, said, picture))
-    return Section(anchor, short, answer, tuple(frames))
+    elif curves is not None:
+        frames.append(loss_frame.tuned(curves, own, any(pool.trainings for pool in setting.pools), picture))
+    return Section(anchor, short, answer, tuple(frames), _absent(setting, bool(own), curves is not None))
+
+
+def _absent(setting: Setting, searched: bool, trained: bool) -> tuple[tuple[str, str], ...]:
+    """Return what this setting has no record of, each with the command that makes one."""
+    kinds = {record.kind for record in setting.records}
+    parts = {
+        "which batch size reaches a target first": ("time,target", searched),
+        "how fast samples go through": ("time", "time" in kinds),
+        "how much memory it takes": ("memory", "memory" in kinds),
+        "how the loss falls": ("convergence", trained or "convergence" in kinds),
+    }
+    return tuple((what, provenance.filling(setting.records, kind)) for what, (kind, there) in parts.items() if not there)
+
+
+def of_setting(setting: Setting, choices: Sequence[Choice]) -> list[Choice]:
+    """Return the choices of a setting, one for each loader that was searched."""
+    return [choice for choice in choices if pooling.common(choice.cell) == pooling.common(setting.pools[0].cell)]
+
+
+def trained(setting: Setting, choices: Sequence[Choice]) -> Setting | None:
+    """Return the loss curves to draw: at the best learning rates where there was a search, else the setting's, if any."""
+    tuned = tuned_curves.tuned(setting.title, of_setting(setting, choices))
+    if tuned is not None:
+        return tuned
+    return setting if any(r.measurement.curve for pool in setting.pools for r in pool.trainings) else None
 
 
 def _times(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
@@ -153,7 +180,7 @@ def _interval(pool: Pool) -> bool:
     return pool.epoch_s is not None and pool.epoch_s.low is not None
 
 
-def _save(figure: Figure, text: str, path: Path, title: str) -> None:
+def _save(figure: Sheet, text: str, path: Path, title: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".svg").write_text(text, encoding="utf-8")
     figure.set_layout_engine("none")  # it was laid out for the SVG; once more takes 80 ms

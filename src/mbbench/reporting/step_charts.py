@@ -5,19 +5,19 @@ time, so both figures say nothing on that.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
-from mbbench.reporting import palette
-from mbbench.reporting.canvas import SIZE_IN, batch_ticks, empty, legend, linestyle, scale
+from mbbench.reporting import palette, readable
+from mbbench.reporting.canvas import batch_ticks, empty, legend, linestyle, scale
 from mbbench.reporting.charts import EDGED, Look
+from mbbench.reporting.sheet import SIZE_IN, Sheet
 from mbbench.reporting.stats import Estimate
 from mbbench.reporting.target_charts import RING, SMALL, dots, looks_of, points, unreached
 
@@ -32,7 +32,7 @@ def steps_to_target(
     critical: Mapping[str, Estimate],
     noise: tuple[float, float] | None,
     target: str,
-) -> Figure:
+) -> Sheet:
     """Draw steps to target against batch size, from `target_table`; call it in `canvas.style`.
 
     Args:
@@ -53,9 +53,11 @@ def steps_to_target(
         fit = curves[curves["series"] == series]
         if len(fit):
             dash = linestyle(look.dash) if fit["holds"].all() else (0, (1, 1.6))
-            axes.plot(fit["batch_size"], fit["steps"], color=look.color, linestyle=dash, linewidth=1.3, zorder=2)
-        dots(axes, seeds[seeds["series"] == series], "steps", look.color)
-        points(axes, found["batch_size"], found["steps"], look)
+            line: dict[str, Any] = {"color": look.color, "linestyle": dash, "linewidth": 1.3, "zorder": 2}
+            figure.mark(axes.plot(fit["batch_size"], fit["steps"], **line), series)
+        figure.mark(dots(axes, seeds[seeds["series"] == series], "steps", look.color), series)
+        figure.mark(points(axes, found["batch_size"], found["steps"], look), series)
+        figure.read(axes, [series], [_words(row, "batch_size") for row in found.to_dict("records")])
         if len(found):
             handles.append(Line2D([], [], label=series, color=look.color, linestyle="", marker=look.marker, **EDGED))
         if series in critical:
@@ -71,7 +73,7 @@ def steps_to_target(
     return figure
 
 
-def pareto(steps: pd.DataFrame, picks: pd.DataFrame, target: str) -> Figure:
+def pareto(steps: pd.DataFrame, picks: pd.DataFrame, target: str) -> Sheet:
     """Draw steps against samples processed, one point for each batch size labelled by it; call it in `canvas.style`.
 
     Args:
@@ -85,11 +87,13 @@ def pareto(steps: pd.DataFrame, picks: pd.DataFrame, target: str) -> Figure:
     reached = steps[steps["steps"].notna()]
     for series, rows in reached.groupby("series", sort=False):
         look = looks[str(series)]
-        axes.plot(rows["samples"], rows["steps"], color=look.color, linewidth=0.7, linestyle=linestyle(look.dash), zorder=2)
-        points(axes, rows["samples"], rows["steps"], look)
+        line: dict[str, Any] = {"color": look.color, "linewidth": 0.7, "linestyle": linestyle(look.dash), "zorder": 2}
+        figure.mark(axes.plot(rows["samples"], rows["steps"], **line), str(series))
+        figure.mark(points(axes, rows["samples"], rows["steps"], look), str(series))
+        figure.read(axes, [str(series)], [_words(row, "samples") for row in rows.to_dict("records")])
         handles.append(Line2D([], [], label=series, color=look.color, linestyle="", marker=look.marker, **EDGED))
         chosen = rows[rows["batch_size"].isin(picks["batch_size"])]
-        axes.plot(chosen["samples"], chosen["steps"], markeredgecolor=look.color, **RING)
+        figure.mark(axes.plot(chosen["samples"], chosen["steps"], markeredgecolor=look.color, **RING), str(series))
         if len(chosen):
             handles.append(Line2D([], [], label="recommended", markeredgecolor=look.color, **RING | SMALL))
     scale(axes, "x", reached["samples"], EngFormatter(sep=" "))
@@ -100,6 +104,14 @@ def pareto(steps: pd.DataFrame, picks: pd.DataFrame, target: str) -> Figure:
     axes.set(xlabel=f"samples to {target}", ylabel=f"updates to {target}")
     legend(figure, handles)
     return figure
+
+
+def _words(row: Mapping[Hashable, Any], column: str) -> tuple[float, float, str]:
+    """Return a size's steps as a point to read, with the fewest and the most of its seeds."""
+    words = f"{readable.batch(None if row['full_batch'] else row['batch_size'])}: {readable.count(row['steps'])} updates"
+    if row["steps_low"] < row["steps_high"]:
+        words += f" ({readable.count(row['steps_low'])} to {readable.count(row['steps_high'])})"
+    return row[column], row["steps"], f"{words}, {readable.count(row['samples'])} samples"
 
 
 def _step_looks(steps: pd.DataFrame) -> dict[str, Look]:

@@ -1,7 +1,8 @@
 """Turn a figure's SVG into one that can stand in a page: ids of its own, colours as variables, no inline styles.
 
 Easy to get wrong: every matplotlib SVG has the same ids, and two in one page take each other's markers; and a style
-attribute is refused by a content security policy that allows only what it has the hash of, so styles become classes.
+attribute is refused by a content security policy that allows only what it has the hash of, so styles become classes. And
+numbers are shortened where they are coordinates only: shortened in text they were other tick labels.
 """
 
 import io
@@ -13,6 +14,9 @@ from matplotlib.figure import Figure
 from mbbench.reporting import palette
 
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+_COORDINATES = ("d", "height", "points", "transform", "width", "x", "y")
+LONG = 20
+"""Corners of a path that is no marker."""
 _DROPPED = (f"{_SVG}metadata", f"{_SVG}style")
 
 
@@ -38,33 +42,46 @@ def text(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def inline(svg: str, prefix: str, label: str, styles: Styles) -> str:
+def inline(svg: str, prefix: str, title: str, description: str, styles: Styles) -> str:
     """Return the SVG as an element for a page.
+
+    What a `sheet.Sheet` marked has the numbers of its legend entries as `data-series`, an entry its own as `data-key`.
 
     Args:
         svg: what `text` returned.
         prefix: unlike that of any other figure in the page; put before every id.
-        label: what the figure shows, for who cannot see it.
+        title: what the figure is about, for who cannot see it.
+        description: what it shows.
         styles: takes up the figure's styles.
     """
     root = ElementTree.fromstring(svg)
+    used = set(re.findall(r"[\"(]#([^\")]+)[\")]", svg))
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag in _DROPPED:
                 parent.remove(child)
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
-        element.attrib = _attributes(element.attrib, prefix, styles)
-    box = root.attrib["viewBox"]
-    root.attrib = {"viewBox": box, "class": "chart", "role": "img", "aria-label": label}
+        element.attrib = _attributes(element.attrib, prefix, used, styles)
+    named = {"role": "img", "aria-labelledby": f"{prefix}-title", "aria-describedby": f"{prefix}-desc"}
+    root.attrib = {"viewBox": root.attrib["viewBox"], "class": "chart", **named}
+    for place, (tag, words) in enumerate((("title", title), ("desc", description))):
+        element = ElementTree.Element(tag, {"id": f"{prefix}-{tag}"})
+        element.text = words
+        root.insert(place, element)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _attributes(attributes: dict[str, str], prefix: str, styles: Styles) -> dict[str, str]:
+def _attributes(attributes: dict[str, str], prefix: str, used: set[str], styles: Styles) -> dict[str, str]:
     changed = {}
     for name, value in attributes.items():
-        if name == "id":
-            changed["id"] = f"{prefix}-{value}"
+        kind, _, numbers = value.partition("-")
+        if name == "id" and kind in ("series", "legend"):
+            changed["data-series" if kind == "series" else "data-key"] = numbers.replace("-", " ")
+        elif name == "id":
+            changed |= {"id": f"{prefix}-{value}"} if value in used else {}
+        elif name in _COORDINATES:
+            changed[name] = _short(value)
         elif name in ("href", _LINK):
             changed["href"] = value.replace("#", f"#{prefix}-", 1)
         elif name == "style":
@@ -74,6 +91,12 @@ def _attributes(attributes: dict[str, str], prefix: str, styles: Styles) -> dict
         else:
             changed[name] = value.replace("url(#", f"url(#{prefix}-")
     return changed
+
+
+def _short(coordinates: str) -> str:
+    """Return coordinates with two decimals, along a curve with one: a tenth of a point is a fifth of a pixel."""
+    digits = 1 if coordinates.count("L") > LONG else 2
+    return re.sub(r"-?\d+\.\d+", lambda match: f"{float(match[0]):.{digits}f}", re.sub(r"\s+", " ", coordinates).strip())
 
 
 def _style(style: str) -> str:

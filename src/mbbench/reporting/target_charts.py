@@ -4,12 +4,12 @@ Easy to get wrong: a size that never reached the target is drawn too, at the upp
 a step) and what was raced are told apart by filled and open markers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.path import Path
 from matplotlib.ticker import EngFormatter
@@ -17,6 +17,10 @@ from matplotlib.ticker import EngFormatter
 from mbbench.reporting import palette, readable
 from mbbench.reporting.canvas import batch_ticks, empty, legend, linestyle, scale
 from mbbench.reporting.charts import EDGED, FAILURE_MARKERS, FAULT_MARKER, Look
+from mbbench.reporting.sheet import Sheet
+
+SEED, RACED, RECOMMENDED, AS_GOOD = "one seed", "raced, typical", "recommended", "as good"
+"""Entries of the legend beside the loaders."""
 
 UP = Path([(-1, 0), (0, 1), (1, 0), (0.35, 0), (0.35, -1), (-0.35, -1), (-0.35, 0), (-1, 0)])
 """An arrow: the target lies further than anything that was trained."""
@@ -46,7 +50,7 @@ def time_to_target(
     bands: pd.DataFrame,
     picks: pd.DataFrame,
     target: str,
-) -> Figure:
+) -> Sheet:
     """Draw time to target against batch size by loader, from `target_table`; call it in `canvas.style`.
 
     Args:
@@ -62,23 +66,24 @@ def time_to_target(
     looks = looks_of(sizes["loader"])
     handles: list[Line2D] = []
     for loader, low, high in zip(bands["loader"], bands["low"], bands["high"], strict=True):
-        axes.axvspan(float(low), float(high), color=looks[str(loader)].color, alpha=0.11, linewidth=0, zorder=0)
+        band = axes.axvspan(float(low), float(high), color=looks[str(loader)].color, alpha=0.11, linewidth=0, zorder=0)
+        figure.mark(band, str(loader), AS_GOOD)
     for loader, look in looks.items():
         # Without a fit the measured points are joined, thinly: a line to follow and no claim.
         fit, found = curves[curves["loader"] == loader], sizes[(sizes["loader"] == loader) & sizes["seconds"].notna()]
         dash = linestyle(look.dash)
-        if len(fit):
-            axes.plot(fit["batch_size"], fit["seconds"], color=look.color, linestyle=dash, linewidth=1.3, zorder=2)
-        else:
-            axes.plot(found["batch_size"], found["seconds"], color=look.color, linestyle=dash, linewidth=0.7, zorder=2)
-        dots(axes, seeds[seeds["loader"] == loader], "seconds", look.color)
-        _intervals(axes, found, look)
-        points(axes, found["batch_size"], found["seconds"], look)
-        _races(axes, races[races["loader"] == loader], found, look)
+        along, width = (fit, 1.3) if len(fit) else (found, 0.7)
+        line: dict[str, Any] = {"color": look.color, "linestyle": dash, "linewidth": width, "zorder": 2}
+        figure.mark(axes.plot(along["batch_size"], along["seconds"], **line), loader)
+        figure.mark(dots(axes, seeds[seeds["loader"] == loader], "seconds", look.color), loader, SEED)
+        figure.mark(_intervals(axes, found, look), loader)
+        figure.mark(points(axes, found["batch_size"], found["seconds"], look), loader)
+        figure.mark(_races(axes, races[races["loader"] == loader], found, look), loader, RACED)
+        figure.read(axes, [loader], map(_words, found.to_dict("records")))
         if len(found):
             handles.append(Line2D([], [], label=loader, color=look.color, linestyle=dash, marker=look.marker, **EDGED))
     scale(axes, "y", pd.concat([sizes["seconds"], seeds["seconds"], races["seconds"]]), EngFormatter(unit="s", sep=" "))
-    _rings(axes, picks, looks)
+    _rings(figure, picks, looks)
     handles += _extras(seeds, races, bands, picks)
     handles += unreached(axes, sizes, looks, "loader")
     batch_ticks(axes, sizes["batch_size"], sizes.loc[sizes["full_batch"], "batch_size"])
@@ -94,57 +99,69 @@ def looks_of(loaders: Iterable[str]) -> dict[str, Look]:
     return {loader: Look(palette.HUES[at], palette.MARKERS[at], palette.DASHES[at]) for loader, at in places.items()}
 
 
-def dots(axes: Axes, rows: pd.DataFrame, column: str, color: str) -> None:
+def _words(row: Mapping[Hashable, Any]) -> tuple[float, float, str]:
+    """Return a size's time as a point to read, with its interval and its races where they are known."""
+    words = f"{readable.batch(None if row['full_batch'] else row['batch_size'])}: {readable.seconds(row['seconds'])}"
+    if not pd.isna(row["seconds_low"]):
+        words += f" ({readable.seconds(row['seconds_low'])} to {readable.seconds(row['seconds_high'])})"
+    words += "" if pd.isna(row["race_s"]) else f", raced {readable.seconds(row['race_s'])}"
+    return row["batch_size"], row["seconds"], words
+
+
+def dots(axes: Axes, rows: pd.DataFrame, column: str, color: str) -> list[Line2D]:
     """Draw a column of seeds against batch size, beside its typical value."""
-    axes.plot(rows["batch_size"] * 2**-APART, rows[column], color=color, zorder=3, **DOT)
+    return axes.plot(rows["batch_size"] * 2**-APART, rows[column], color=color, zorder=3, **DOT)
 
 
-def _intervals(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+def _intervals(axes: Axes, rows: pd.DataFrame, look: Look) -> LineCollection:
     known = rows[rows["seconds_low"].notna()]
     span = (known["batch_size"], known["seconds_low"], known["seconds_high"])
-    axes.vlines(*span, color=look.color, linewidth=2.4, alpha=0.55, zorder=3)
+    return axes.vlines(*span, color=look.color, linewidth=2.4, alpha=0.55, zorder=3)
 
 
-def points(axes: Axes, x: pd.Series, y: pd.Series, look: Look) -> None:
+def points(axes: Axes, x: pd.Series, y: pd.Series, look: Look) -> list[Line2D]:
     """Draw a series' markers."""
-    axes.plot(x, y, color=look.color, marker=look.marker, linestyle="", zorder=4, **EDGED)
+    return axes.plot(x, y, color=look.color, marker=look.marker, linestyle="", zorder=4, **EDGED)
 
 
-def _races(axes: Axes, races: pd.DataFrame, found: pd.DataFrame, look: Look) -> None:
-    """Draw each race as an open marker, beside what was reckoned, and their median as a bar."""
+def _races(axes: Axes, races: pd.DataFrame, found: pd.DataFrame, look: Look) -> list[Line2D]:
+    """Draw each race as an open marker, beside what was reckoned, and their typical one as a bar."""
     beside = 2**APART
     known, raced = races[races["seconds"].notna()], found[found["race_s"].notna()]
     edge: dict[str, Any] = {"color": look.color, "markeredgecolor": look.color, "linestyle": ""}
-    axes.plot(known["batch_size"] * beside, known["seconds"], marker=look.marker, zorder=3.5, **edge, **OPEN)
-    axes.plot(raced["batch_size"] * beside, raced["race_s"], marker="_", markersize=9, zorder=3.6, **edge | WIDE)
+    drawn = axes.plot(known["batch_size"] * beside, known["seconds"], marker=look.marker, zorder=3.5, **edge, **OPEN)
+    wide = axes.plot(raced["batch_size"] * beside, raced["race_s"], marker="_", markersize=9, zorder=3.6, **edge | WIDE)
+    return [*drawn, *wide]
 
 
-def _rings(axes: Axes, picks: pd.DataFrame, looks: dict[str, Look]) -> None:
+def _rings(figure: Sheet, picks: pd.DataFrame, looks: dict[str, Look]) -> None:
     """Ring the recommended sizes, each in the colour of its loader, and write the size at the lower edge, a row for each."""
+    axes = figure.axes[0]
     if picks.empty:
         return
     room(axes, below=ROW * len(picks) + 0.02)
     for place, row in enumerate(picks.to_dict("records")):
         color, at = looks[row["loader"]].color, (float(row["batch_size"]), float(row["seconds"]))
-        axes.plot([at[0]], [at[1]], markeredgecolor=color, **RING)
+        rings = axes.plot([at[0]], [at[1]], markeredgecolor=color, **RING)
         height = 0.015 + ROW * (len(picks) - 1 - place)
         label = "full" if row["full_batch"] else f"{row['batch_size']:,}"
         style: dict[str, Any] = {"color": color, "fontweight": "bold", "ha": "center", "va": "bottom", "zorder": 7}
-        axes.annotate(label, (at[0], height), xycoords=axes.get_xaxis_transform(), **style)
+        text = axes.annotate(label, (at[0], height), xycoords=axes.get_xaxis_transform(), **style)
+        figure.mark([*rings, text], row["loader"], RECOMMENDED)
 
 
 def _extras(seeds: pd.DataFrame, races: pd.DataFrame, bands: pd.DataFrame, picks: pd.DataFrame) -> list[Line2D]:
     """Return the legend of what is drawn beside the loaders' own points."""
     found = []
     if len(seeds):
-        found.append(Line2D([], [], color=palette.MUTED, label="one seed", **DOT))
+        found.append(Line2D([], [], color=palette.MUTED, label=SEED, **DOT))
     if races["seconds"].notna().any():
         look: dict[str, Any] = {"markeredgecolor": palette.MUTED, "linestyle": "", "marker": "o"}
-        found.append(Line2D([], [], label="raced, median", **look, **OPEN))
+        found.append(Line2D([], [], label=RACED, **look, **OPEN))
     if len(picks):
-        found.append(Line2D([], [], label="recommended", markeredgecolor=palette.MUTED, **RING | SMALL))
+        found.append(Line2D([], [], label=RECOMMENDED, markeredgecolor=palette.MUTED, **RING | SMALL))
     if len(bands):
-        found.append(Line2D([], [], label="as good", color=palette.MUTED, linewidth=8, alpha=0.25))
+        found.append(Line2D([], [], label=AS_GOOD, color=palette.MUTED, linewidth=8, alpha=0.25))
     return found
 
 

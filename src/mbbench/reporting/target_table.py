@@ -39,7 +39,7 @@ def sizes(choices: Sequence[Choice]) -> pd.DataFrame:
         seconds, seconds_low, seconds_high: time to target as measured, steps x seconds a step, with its 95 % interval.
         multiple: seconds over the least of the table.
         races, races_reached: really trained, and how many of them reached the target.
-        race_s, race_low, race_high: median of the races (those that did not reach it the longest), the least and the most.
+        race_s, race_low, race_high: typical one of the races (see `tried.typical_s`), the least and the most.
         status: "reached"; or "not_reached", "diverged", "at_start" (no update was needed), "not_searched", "not_timed"; or
             that of the record that failed.
         as_good, recommended: what the loader's recommendation says of the size.
