@@ -87,9 +87,25 @@ def test_hatches_in_a_page_find_their_pattern_and_every_colour_is_a_variable():
     styles = svg.Styles()
     (setting,) = settings(grid())
     with canvas.style("t"):
-        inline = svg.inline(svg.text(share_chart.shares(bars(setting))), "p", "label", styles)
+        inline = svg.inline(svg.text(share_chart.shares(bars(setting))), "p", "title", "words", styles)
     css = styles.css()
     patterns = re.findall(r'<pattern id="([^"]+)"', inline)
     assert len(patterns) == 4
     assert set(re.findall(r"url\(#([^)]+)\)", css)) == set(patterns)
     assert not re.findall(r"#[0-9a-f]{6}", css + inline)
+
+
+def test_each_segment_can_be_read_in_its_middle():
+    figure, axes = drawn(*grid([300], ["slice"]))
+    readings = figure.readings()
+    assert [readings["keys"][series["keys"][0]] for series in readings["series"]] == [
+        *("batch assembly", "Python and dispatch", "forward", "backward", "optimizer")
+    ]
+    [[[_, _, words]]] = [series["points"] for series in readings["series"][1:2]]
+    assert words == "300, Python and dispatch: 50.0 µs (40 %)"
+    height = 72 * figure.get_figheight()
+    for series, patch in zip(readings["series"], axes.patches, strict=True):
+        [[x, y, _]] = series["points"]
+        box = patch.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+        assert 72 * box.x0 <= x <= 72 * box.x1
+        assert 72 * box.y0 <= height - y <= 72 * box.y1

@@ -109,6 +109,7 @@ def _absent(setting: Setting, searched: bool, trained: bool) -> tuple[tuple[str,
     parts = {
         "which batch size reaches a target first": ("time,target", searched),
         "how fast samples go through": ("time", "time" in kinds),
+        "where one step goes": ("profile", "profile" in kinds),
         "how much memory it takes": ("memory", "memory" in kinds),
         "how the loss falls": ("convergence", trained or "convergence" in kinds),
     }

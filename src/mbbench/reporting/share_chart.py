@@ -7,15 +7,17 @@ cell without a profile keeps its row, with what became of it.
 import itertools
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from mbbench.profile import PHASES
 from mbbench.reporting import palette, readable
-from mbbench.reporting.canvas import SIZE_IN, empty, legend
+from mbbench.reporting.canvas import empty, legend
 from mbbench.reporting.share_words import NAMES
+from mbbench.reporting.sheet import SIZE_IN, Sheet
 
 LOOKS = {
     "batch": (palette.HUES[1], "////"),
@@ -34,27 +36,37 @@ FITS = 0.11
 _WRITTEN: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7.5, "color": palette.PAPER}
 
 
-def shares(bars: pd.DataFrame) -> Figure:
+def shares(bars: pd.DataFrame) -> Sheet:
     """Draw where a step goes, from `step_share.bars`; call it in `canvas.style`."""
     figure, axes = empty()
     places = _places(bars)
     figure.set_size_inches(SIZE_IN[0], REST_IN + ROW_IN * (places[-1] + 1))
-    known = bars[bars["step_s"].notna()]
-    heights = [place for place, row in zip(places, bars["step_s"].notna(), strict=True) if row]
-    left = [0.0] * len(known)
+    known = bars.assign(place=places)[bars["step_s"].notna()]
+    left = np.zeros(len(known))
     drawn = [phase for phase in PHASES if known[phase].notna().any()]
     for phase in drawn:
-        parts = known[phase].fillna(0.0).tolist()
-        axes.barh(heights, parts, left=left, height=0.8, zorder=2, **_look(phase))
-        for place, start, part in zip(heights, left, parts, strict=True):
-            if part >= FITS:
-                box = {"facecolor": LOOKS[phase][0], "edgecolor": "none", "pad": 0.9}
-                axes.text(start + part / 2, place, f"{round(100 * part)} %", bbox=box, zorder=3, **_WRITTEN)
-        left = [start + part for start, part in zip(left, parts, strict=True)]
+        _segments(figure, axes, known, phase, left)
+        left = left + known[phase].fillna(0.0).to_numpy()
     _rows(axes, bars, places)
     handles: list[Any] = [Patch(label=NAMES[phase], **_look(phase)) for phase in drawn]
     legend(figure, handles)
     return figure
+
+
+def _segments(figure: Sheet, axes: Axes, known: pd.DataFrame, phase: str, left: NDArray[np.float64]) -> None:
+    """Draw one phase in every bar, from `left` on, with its percentage where it has room, and say what can be read there."""
+    parts = known[phase].fillna(0.0).to_numpy()
+    figure.mark(axes.barh(known["place"], parts, left=left, height=0.8, zorder=2, **_look(phase)), NAMES[phase])
+    box = {"facecolor": LOOKS[phase][0], "edgecolor": "none", "pad": 0.9}
+    points = []
+    for row, start, part in zip(known.to_dict("records"), left, parts, strict=True):
+        middle = (start + part / 2, row["place"])
+        if part >= FITS:
+            figure.mark(axes.text(*middle, f"{round(100 * part)} %", bbox=box, zorder=3, **_WRITTEN), NAMES[phase])
+        if part > 0:
+            taken = f"{readable.seconds(part * row['step_s'])} ({readable.percent(part)})"
+            points.append((*middle, f"{row['label']}, {NAMES[phase]}: {taken}"))
+    figure.read(axes, [NAMES[phase]], points)
 
 
 def _rows(axes: Axes, bars: pd.DataFrame, places: list[float]) -> None:
