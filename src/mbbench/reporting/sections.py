@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mbbench.reporting import (
+    bounds,
     canvas,
     charts,
     loss_frame,
@@ -130,15 +131,15 @@ def trained(setting: Setting, choices: Sequence[Choice]) -> Setting | None:
 
 
 def _times(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
-    cells = pool_table(setting.pools)
+    cells, found = pool_table(setting.pools), bounds.bounds(setting)
     bars = "bars: 95 % interval over repeats" if any(_interval(p) for p in setting.timed) else "too few repeats for bars"
     method = (
         "Median of the rounds of each fresh process, geometric mean over the processes, starting an epoch included; "
         f"{bars}. Throughput is the samples of an epoch over its time. Multiples of the fastest have intervals that hold "
-        "at 95 % for all cells together, with the spread between processes pooled."
-    )
+        f"at 95 % for all cells together, with the spread between processes pooled. {bounds.method(setting, found)}"
+    ).strip()
     pictures = (
-        picture("throughput", "", speed.scaling(setting), lambda: charts.throughput(cells)),
+        picture("throughput", "", speed.scaling(setting), lambda: charts.throughput(cells, found)),
         picture("epoch", "", said.get("Loader") or said["Fastest epoch"], lambda: charts.epoch_time(cells)),
     )
     return Frame("How fast do samples go through?", False, pictures, method, tables.time_table(setting))
