@@ -47,9 +47,13 @@ def test_limits_knee_and_matrix_rate_stand_where_they_were_planted():
     assert [text.get_text() for text in axes.texts] == ["matrix rate", "knee 300"]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("rate", [None, 3e9, 5e10, 9e11])
-@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize(
+    ("count", "rate", "failed"),
+    [
+        *((1, None, False), (1, 5e10, False), (2, 5e10, False), (2, 9e11, True)),
+        *((3, 3e9, True), (3, 5e10, True), (3, 9e11, False)),
+    ],
+)
 def test_labels_meet_no_line_and_not_each_other(count, rate, failed):
     lost = [s.failure(s.case(4096, loader=loader), "oom") for loader in ("slice", "gather") if failed]
     records = [*loaders(count), *lost]

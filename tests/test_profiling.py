@@ -151,19 +151,21 @@ def test_a_pass_trains_by_the_real_loop_and_interleaves_a_single_row_that_change
     assert profile.flop_per_row > 0
 
 
-def test_a_round_of_several_updates_an_epoch_has_a_fetch_that_begins_none():
+def test_a_round_of_several_updates_an_epoch_has_a_fetch_that_begins_none(monkeypatch):
     case = Case(problem="digits-mlp", n_samples=100, batch_size=50)
-    for changes, fewest in (({}, 2), ({"batch_size": None}, 1)):
-        training = prepare(case.on(**changes), resolve("digits-mlp")[0])
-        laps, _ = profiling._alternate(training, None, 0.0, itertools.count().__next__)
-        assert laps.steps == (fewest,)
-
-
-def test_rounds_of_a_streamed_file_hold_whole_windows(monkeypatch):
+    problem = resolve("digits-mlp")[0]
+    assert profiling._fewest(prepare(case, problem)) == 2
+    assert profiling._fewest(prepare(case.on(batch_size=None), problem)) == 1
     monkeypatch.setattr(Training, "updates_together", 7)
+    assert profiling._fewest(prepare(case, problem)) == 14  # of a streamed file, whole windows
+
+
+def test_rounds_have_the_fewest_updates_however_long_each_takes():
     training = prepare(Case(problem="digits-mlp", n_samples=100, batch_size=10), resolve("digits-mlp")[0])
-    laps, _ = profiling._alternate(training, None, 0.0, itertools.count().__next__)
+    laps, one_row = profiling._alternate(training, single_row(training), 0.0, 14, itertools.count().__next__)
     assert laps.steps == (14,)
+    assert laps.starts == (2,)
+    assert one_row.steps == (1,)
 
 
 def test_a_model_with_batch_norm_has_no_single_row_and_is_profiled_all_the_same(monkeypatch):

@@ -26,7 +26,7 @@ MEMORY_UPDATES = 5
 SERVER_S = 5.0
 """Importing torch (2 to 3 s) and building an optimizer (2 s): by the worker server once, by a spawned worker each time."""
 
-PROFILE_S = 0.6
+PROFILE_S = 0.7
 """What a profile pass takes beside its steps: copies, products of matrices, and counting operations."""
 
 MEMORY_S = 0.5

@@ -116,10 +116,10 @@ def measure(
     gc.disable()  # as in timed rounds
     on_phase("warm-up")
     single = single_row(training)
-    _alternate(training, single, min(seconds, WARMUP_S), clock)
+    _alternate(training, single, min(seconds, WARMUP_S), 1, clock)
     on_phase("train")
     began = clock()
-    laps, one_row = _alternate(training, single, seconds, clock)
+    laps, one_row = _alternate(training, single, seconds, _fewest(training), clock)
     measuring_s = clock() - began
     flop_per_row = machine.flop_per_row(training.model, training.loss, *_some_rows(training, FLOP_ROWS))
     release()
@@ -142,15 +142,22 @@ def single_row(training: Training) -> Training | None:
     return single
 
 
-def _alternate(training: Training, single: Training | None, seconds: float, clock: Clock) -> tuple[Laps, Laps | None]:
+def _fewest(training: Training) -> int:
+    """Return how many updates a round has at least."""
+    if training.updates_together > 1:
+        return WINDOWS * training.updates_together
+    # An epoch's first fetch is unlike the others: where there are others, a round has one of them.
+    return 1 if training.case.steps_per_epoch == 1 else 2
+
+
+def _alternate(
+    training: Training, single: Training | None, seconds: float, fewest: int, clock: Clock
+) -> tuple[Laps, Laps | None]:
     """Profile rounds of both in turn, so that what changes on the machine changes for both."""
     batches, row = Stopwatch(training, clock), None if single is None else Stopwatch(single, clock)
-    # An epoch's first fetch is unlike the others: where there are others, a round has one of them.
-    fewest = 1 if training.case.steps_per_epoch == 1 else 2
-    together = training.updates_together
     began = clock()
     while True:
-        batches.round(ROUND_S, fewest if together == 1 else WINDOWS * together)
+        batches.round(ROUND_S, fewest)
         if row is not None:
             with torch.random.fork_rng(devices=[]):
                 row.round(ROW_SHARE * ROUND_S)
