@@ -107,23 +107,13 @@ def test_an_epoch_goes_on_in_the_next_round():
 )
 def test_profiled_steps_train_bit_for_bit_as_the_real_loop_does(name, changes):
     problem = resolve(name)[0] if name == "digits-mlp" else models.dropped()
-    case = Case(problem="a:b", n_samples=60, batch_size=32).on(**changes)
-
-    def trained(profiled: bool) -> list[torch.Tensor]:
-        training = prepare(case, problem)
-        torch.manual_seed(0)
-        if not profiled:
-            training.train(itertools.islice(training.stream(), 10))
-            return list(training.model.parameters())
-        watch, single = Stopwatch(training), Stopwatch(single_row(training))
-        for _ in range(5):
-            watch.round(0.0, fewest=2)
-            with torch.random.fork_rng(devices=[]):
-                single.round(0.0, fewest=3)
-        assert watch.laps().steps == (2,) * 5
-        return list(training.model.parameters())
-
-    assert all(map(torch.equal, trained(profiled=True), trained(profiled=False)))
+    profiled, plain = (prepare(Case(problem="a:b", n_samples=60, batch_size=32).on(**changes), problem) for _ in range(2))
+    torch.manual_seed(0)
+    laps, one_row = profiling._alternate(profiled, single_row(profiled), 100.0, 2, itertools.count().__next__)
+    assert len(laps.steps) == len(one_row.steps) > 2
+    torch.manual_seed(0)
+    plain.train(itertools.islice(plain.stream(), sum(laps.steps)))
+    assert all(map(torch.equal, profiled.model.parameters(), plain.model.parameters()))
 
 
 def test_a_pass_trains_by_the_real_loop_and_interleaves_a_single_row_that_changes_nothing(monkeypatch):
