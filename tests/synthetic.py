@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from mbbench.case import Budget, Case, Cell
+from mbbench.profile import Laps, Profile
 from mbbench.record import Curve, Environment, Measurement, Record
 from mbbench.search import Run, Search
 
@@ -236,6 +237,48 @@ def memory_record(
         known |= {"peak_device_used_bytes": used, "allocation_retries": 0}
     known |= {"setup_peak_tensor_bytes": 2 * 2**20, "floor_rss_bytes": 220 * 2**20}
     return record(cell, Measurement(status="ok", **(known | measured)), kind="memory", budget=budget)
+
+
+FETCH_ROW_S = {"slice": 0.02e-6, "dataloader": 6e-6}
+"""Seconds of fetching a row through each loader."""
+BYTES_PER_S, FLOP_PER_S, ROW_FLOP = 10e9, 50e9, 14_000.0
+
+
+def laps(steps: int, rounds: int = 5, **phases_s: float) -> Laps:
+    """Rounds of as many updates, one of which begins an epoch, and so many seconds of each phase in every update."""
+    of_round = {f"{name}_s": (seconds * steps,) * rounds for name, seconds in phases_s.items()}
+    of_round |= {"start_s": (phases_s["start"],) * rounds, "batch_s": (phases_s["batch"] * (steps - 1),) * rounds}
+    return Laps(steps=(steps,) * rounds, starts=(1,) * rounds, **of_round)
+
+
+def profile_record(cell: Case, one_row: bool = True, longer: float = 1.0, **fields: object) -> Record:
+    """A step of `FIXED_S + PER_ROW_S * batch` as `time_record` has it, and its batch, `longer` times as long.
+
+    Of the fixed part 20 us are forward, 30 us backward and 10 us the optimizer; of each row a third is forward.
+    """
+    rows = min(cell.samples_per_step, cell.micro_batch or cell.n_samples)
+    passes = math.ceil(cell.samples_per_step / rows)
+    fetch_s = cell.samples_per_step * FETCH_ROW_S.get(cell.loader, 0.02e-6)
+    one = {"start": 0.0, "batch": 0.0, "forward": 20e-6, "backward": 30e-6, "optimizer": 10e-6}
+    work_s = cell.samples_per_step * PER_ROW_S
+    step = {
+        "start": fetch_s,
+        "batch": fetch_s,
+        "forward": passes * one["forward"] + work_s / 3,
+        "backward": passes * one["backward"] + work_s * 2 / 3,
+        "optimizer": one["optimizer"],
+    }
+    found = Profile(
+        laps=laps(10, **{name: longer * seconds for name, seconds in step.items()}),
+        one_row=laps(10, **{name: longer * seconds for name, seconds in one.items()}) if one_row else None,
+        flop_per_row=ROW_FLOP,
+        copy_bytes=2**28,
+        copy_s=(2**28 / BYTES_PER_S, 2**27 / BYTES_PER_S * 3),
+        matmul_flop=2 * 512**3,
+        matmul_s=(2 * 512**3 / FLOP_PER_S,),
+    )
+    measurement = Measurement(status="ok", phase="train", lr=0.01, profile=found)
+    return record(cell, measurement, kind="profile", **({"budget": Budget(max_seconds=1.0)} | fields))
 
 
 def failure(cell: Cell, status: str = "oom", message: str = "not enough memory", **fields: object) -> Record:

@@ -67,6 +67,16 @@ def test_a_run_ends_with_a_table_a_verdict_and_where_its_records_are_and_resumes
     assert (tmp_path / "reports" / "index.html").is_file()
 
 
+def test_a_profile_is_a_pass_of_its_own_that_says_where_a_step_goes(typed, tmp_path):
+    code, out, _ = typed("run", "digits-mlp", "--batch-size", "8", "--measure", "profile", *TINY)
+    assert code == 0
+    assert "Step: " in out
+    assert "of a step goes to" in out
+    [record] = store.load_records(tmp_path / "results")
+    assert (record.kind, record.measurement.status) == ("profile", "ok")
+    assert "profile" not in mbbench.load(tmp_path / "results").columns
+
+
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(typed, tmp_path):
     code, out, _ = typed("run", "linear", "--batch-size", "32,full", "--dry-run", *TINY)
     assert code == 0

@@ -54,6 +54,19 @@ def test_a_round_by_the_hosts_clock_agrees_with_the_devices_events(tmp_path, row
 
 
 @on_gpu
+def test_a_profile_waits_for_the_device_between_phases(tmp_path):
+    plan = api.plan("mlp", results=tmp_path, device="cuda", batch_size=[64, 65_536], n=65_536, measure=["profile"])
+    for record in api.execute(plan):
+        profile = record.measurement.profile
+        assert record.measurement.status == "ok", record.measurement.message
+        assert all(seconds > 0 for seconds in profile.phases_s(record.case).values())
+        assert 1e11 < profile.bandwidth < 1e13
+        assert 1e12 < profile.matrix_rate < 1e15
+    # Two products of 65,536 x 256 x 256 in the hidden layer's backward pass, at the 495 TFLOP/s of TF32 at the very most.
+    assert profile.phases_s(record.case)["backward"] > 2 * 2 * 65_536 * 256**2 / 495e12
+
+
+@on_gpu
 def test_work_that_is_only_queued_is_not_taken_for_done(tmp_path):
     plan = api.plan("mlp-w2048", results=tmp_path, device="cuda", n=65_536, batch_size=[8192], measure=["time"], repeats=1)
     [record] = api.execute(plan)

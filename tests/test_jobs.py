@@ -4,7 +4,7 @@ import pytest
 
 from mbbench.axes import grid
 from mbbench.case import Budget, Case, UsageError
-from mbbench.measuring.jobs import Facts, Job, Place, default_curve_budget, interleaved, locate, make_jobs
+from mbbench.measuring.jobs import Facts, Job, Place, default_curve_budget, expected_s, interleaved, locate, make_jobs
 from mbbench.measuring.jobs import once_where_unavailable as once
 from mbbench.record import Kind
 
@@ -78,6 +78,18 @@ def test_a_cell_makes_a_time_pass_for_each_repeat_and_a_curve_for_each_seed():
         assert [(job.case.seed, job.repeat) for job in curves] == [(0, 0), (1, 0)]
     assert {job.place for job in jobs} == {PLACE}
     assert not any(job.smoke for job in jobs)
+
+
+def test_a_cell_makes_one_profile_pass_where_that_is_asked_for():
+    jobs = jobs_of(["time", "profile"], repeats=3, seconds=0.25, max_bytes=2**30)
+    profiles = [job for job in jobs if job.kind == "profile"]
+    assert [(job.case, job.repeat) for job in profiles] == [(cell, 0) for cell in CELLS]
+    assert {job.budget for job in profiles} == {Budget(max_seconds=0.25, max_bytes=2**30)}
+    assert "profile" not in {job.kind for job in make_jobs(CELLS, PLACE)}
+    cells = grid("linear", n_samples=50, batch_size=[100, 50])
+    assert [job.case.applicable for job in make_jobs(cells, PLACE, kinds=["profile"])] == [False, True]
+    [job, *_] = profiles
+    assert expected_s(job) > expected_s(jobs[0]) > 0.5
 
 
 def test_seeds_are_counted_from_the_seed_of_the_case():

@@ -221,7 +221,10 @@ def test_hostile_messages_of_memory_records_are_text(with_memory):
 
 def test_without_a_memory_pass_there_is_no_frame_on_it(built, tmp_path):
     assert "How much memory does it take?" not in built[2]
-    assert "Not measured here: which batch size reaches a target first, how much memory it takes" in built[2]
+    assert (
+        "Not measured here: which batch size reaches a target first, where one step goes, how much memory it takes"
+        in built[2]
+    )
     (command,) = re.findall(r"<p>How much memory it takes:</p>\s*<pre>(.*)</pre>", built[2])
     assert command.startswith("mbbench run linear --batch-size 8,")
     assert command.endswith("--measure memory")
@@ -236,6 +239,37 @@ def test_memory_alone_can_be_built(tmp_path, device):
     text = " ".join(Reader((tmp_path / "index.html").read_text(encoding="utf-8")).texts)
     assert said.headline in text
     assert ("held by allocator" in text) == (device == "cuda")
+
+
+def test_where_a_step_goes_has_a_frame_with_figure_method_and_table(tmp_path):
+    cells = [s.case(size, loader=loader) for size in (8, 512) for loader in ("slice", "dataloader")]
+    failed = s.failure(s.case(None), "oom", HOSTILE, kind="profile")
+    records = [*map(s.profile_record, cells), failed, *s.time_records(cells[0], 1024 * 61.6e-6)]
+    page.build(records, tmp_path / "index.html")
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    frame = html.split("Where does one step go?")[1].split("</table>")[0]
+    assert html.index("How fast do samples go through?") < html.index("Where does one step go?")
+    heads = re.findall(r'<th scope="col">([^<]*)</th>', frame)
+    phases = ["batch assembly", "Python and dispatch", "forward", "backward", "optimizer"]
+    assert heads == ["batch size", "loader", "step", "timed", *phases, "status"]
+    rows = [re.findall(r"<td>([^<]*)</td>", row) for row in re.findall(r"<tr>(<td>.*?)</tr>", frame)]
+    assert rows[0][:5] == ["8", "slice", "61.8 µs", "61.6 µs", "160 ns (0.26 %)"]
+    assert rows[2] == ["full (8,192)", "slice", "", "", "", "", "", "", "", "out of memory"]
+    reader = Reader(html)
+    assert reader.open == []
+    text = " ".join(reader.texts)
+    caption = "Assembling the batch takes 95 % of a step at batch 512 with dataloader and 5.9 % with slice"
+    assert text.count(caption) == 2  # under the figure, and for who cannot see it
+    assert "A clock read between the phases of the training loop itself" in text
+    assert (tmp_path / "figures" / "s1-step.png").stat().st_size > 1000
+
+
+def test_profiles_alone_can_be_built_and_without_any_there_is_no_frame(built, tmp_path):
+    assert "Where does one step go?" not in built[2]
+    page.build([s.profile_record(s.case(8))], tmp_path / "index.html", figures=False)
+    assert "Where does one step go?" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    page.build([s.failure(s.case(8), "error", kind="profile")], tmp_path / "failed.html", figures=False)
+    assert "<svg" not in (tmp_path / "failed.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("status", ["oom", "unavailable", "error"])
@@ -335,6 +369,12 @@ def test_the_command_to_repeat_has_the_budget_and_asks_for_micro_batches_apart()
         " --repeats 1 --seeds 1",
         "mbbench run linear --batch-size full --n 8192 --micro-batch 64 --threads 1 --measure time,memory"
         " --memory-budget 16777216 --seconds 1 --repeats 1 --seeds 1",
+    ]
+
+
+def test_the_command_to_repeat_asks_for_profiles_where_there_are_some():
+    assert provenance.commands([s.profile_record(s.case(32))]) == [
+        "mbbench run linear --batch-size 32 --n 8192 --threads 1 --measure profile --seconds 1 --repeats 1 --seeds 1"
     ]
 
 

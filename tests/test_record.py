@@ -7,6 +7,7 @@ import pytest
 
 import mbbench.record
 from mbbench.case import Budget, Case, Cell
+from mbbench.profile import Laps, Profile
 from mbbench.record import (
     FAULTS,
     SCHEMA,
@@ -35,6 +36,15 @@ ENVIRONMENT = Environment(
     time="2026-11-23T12:00:00.000Z",
     load_1m=0.25,
     governor="performance",
+)
+LAPS = Laps(
+    steps=(2, 3),
+    starts=(1, 0),
+    start_s=(0.1, 0.0),
+    batch_s=(0.1, 0.2),
+    forward_s=(0.3, 0.4),
+    backward_s=(0.5, 0.6),
+    optimizer_s=(0.7, 0.8),
 )
 FULL = Record(
     run_id="run1",
@@ -102,6 +112,15 @@ FULL = Record(
             runs=(Run(lr=0.5, seed=1, ended="reached", step=(0, 1), train_loss=(2.0, None), heldout_loss=(2.1, 1.0)),),
             vectorised=True,
             noise=(NoisePoint(step=0, train_loss=2.0, b_fin=80.0, b_super=None, refused="not resolved"),),
+        ),
+        profile=Profile(
+            laps=LAPS,
+            one_row=LAPS,
+            flop_per_row=1.5,
+            copy_bytes=2**28,
+            copy_s=(0.1, 0.2),
+            matmul_flop=2**27,
+            matmul_s=(0.01,),
         ),
     ),
     environment=ENVIRONMENT,

@@ -60,11 +60,11 @@ def run(
     rows: Annotated[str, typer.Option(help="Where the rows lie: device, or host (moved batch by batch).")] = "device",
     malloc: Annotated[str, typer.Option(help="default, or mmap64k: a diagnostic of the memory pass.")] = "default",
     measure: Annotated[
-        str | None, typer.Option(help="Passes: time, convergence, memory, target. Default: the first three.")
+        str | None, typer.Option(help="Passes: time, convergence, memory, profile, target. Default: the first three.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Loss curves per case (3); runs of each learning rate (5).")] = None,
     repeats: Annotated[int, typer.Option(help="Time passes per case, each in a fresh process.")] = 3,
-    seconds: Annotated[float, typer.Option(help="Of timed rounds per time pass.")] = 1.0,
+    seconds: Annotated[float, typer.Option(help="Of timed rounds per time or profile pass.")] = 1.0,
     max_steps: Annotated[int | None, typer.Option(help="Of a loss curve. Default: 2000, or 20 epochs if more.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Of training per loss curve. Default: 5.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds after which a cell is killed.")] = 300.0,

@@ -102,11 +102,12 @@ def plan(
         threads: of one operation; None: as many as there are physical cores, torch's default.
         shuffle: a new order in every epoch.
         options: see `mbbench.case.OPTIONS`.
-        measure: which passes, of "time", "convergence", "memory" and "target" (search the learning rate at each batch size
-            and count the steps to a target loss; with "time" the best are then raced to it against the clock).
+        measure: which passes, of "time", "convergence", "memory", "profile" (where the seconds of a step go) and "target"
+            (search the learning rate at each batch size and count the steps to a target loss; with "time" the best are then
+            raced to it against the clock).
         seeds: loss curves per cell, None: 3; and runs of each learning rate of a search, None: 5.
         repeats: time passes per cell, each in a fresh process.
-        seconds: of timed rounds per time pass.
+        seconds: of timed rounds per time pass, and of a profile pass.
         max_steps: of a loss curve and of a search's reference run; None: 2000 steps or 20 epochs, whichever is more.
         max_seconds: of training per loss curve, None: 5; of a search at one batch size, None: 60.
         target: training loss to reach; None: the problem's own, or what the reference run reaches in a tenth of its steps.

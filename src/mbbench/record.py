@@ -11,14 +11,16 @@ from typing import Any, Literal
 import msgspec
 
 from mbbench.case import Budget, Cell
+from mbbench.profile import Profile
 from mbbench.search import Search
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the record's JSON; files of every older version load (`decode`)."""
 
-Kind = Literal["time", "convergence", "memory", "target", "race"]
-"""Which pass made the record: each pass has a process of its own, so each makes a record of its own. "target": the learning
-rate is searched and the steps to a target loss are counted, no clock; "race": trained to the target against the clock."""
+Kind = Literal["time", "convergence", "memory", "profile", "target", "race"]
+"""Which pass made the record: each pass has a process of its own, so each makes a record of its own. "profile": where the
+seconds of a step go; "target": the learning rate is searched and the steps to a target loss are counted, no clock; "race":
+trained to the target against the clock."""
 
 Status = Literal[
     "ok",
@@ -106,6 +108,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         allocation_retries: how often the accelerator's allocator had to empty its cache and try again.
         allocator: settings of the accelerator's allocator.
         search: all runs of a target pass.
+        profile: what a profile pass read.
         gradient_difference: norm of the difference between the accumulated gradient and the same gradient in float64, over
             the norm of the latter; of a cell with micro-batches.
     """
@@ -143,6 +146,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     allocator: str | None = None
     gradient_difference: float | None = None
     search: Search | None = None
+    profile: Profile | None = None
 
     def epochs_s(self, n_samples: int) -> tuple[float, ...]:
         """Return the seconds of one epoch of `n_samples` rows, once per round.

@@ -38,9 +38,9 @@ def settings(markers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         for name in marker:
             check_name("setting of the marker mbbench", name, chosen)
         chosen |= marker
-    check_name("kind of the marker mbbench", chosen["kind"], (*job_lists.USUAL, "race"))
+    check_name("kind of the marker mbbench", chosen["kind"], (*job_lists.USUAL, "profile", "race"))
     check_name("unit of the marker mbbench", chosen["unit"] or "run", ("epoch", "step", "run"))
-    chosen["unit"] = chosen["unit"] or ("epoch" if chosen["kind"] == "time" else "run")
+    chosen["unit"] = chosen["unit"] or {"time": "epoch", "profile": "step"}.get(chosen["kind"], "run")
     return chosen
 
 
@@ -123,6 +123,8 @@ def _race(begun: session.Session, jobs: Sequence[Job], on_record: Callable[[Job,
 def rounds_s(record: Record, unit: str) -> tuple[float, ...]:
     """Return the seconds of one epoch, one step or one run of a record, once per round."""
     measurement = record.measurement
+    if record.kind == "profile":
+        return measurement.profile.steps_s if measurement.profile else ()
     if unit == "epoch":
         return measurement.epochs_s(record.case.n_samples)
     if unit == "step":

@@ -15,16 +15,19 @@ import msgspec
 from mbbench.case import Budget, Cell, UsageError, check_problem
 from mbbench.record import Kind
 
-KINDS: tuple[Kind, ...] = ("time", "convergence", "memory", "target", "race")
+KINDS: tuple[Kind, ...] = ("time", "convergence", "memory", "profile", "target", "race")
 USUAL: tuple[Kind, ...] = ("time", "convergence", "memory")
 """Passes that a run makes where none are named."""
-ASKED: tuple[Kind, ...] = (*USUAL, "target")
+ASKED: tuple[Kind, ...] = (*USUAL, "profile", "target")
 """Passes that may be asked for; a race follows from time and target."""
 MEMORY_UPDATES = 5
 """Most updates of a memory pass (`memory.short_epochs`)."""
 
 SERVER_S = 5.0
 """Importing torch (2 to 3 s) and building an optimizer (2 s): by the worker server once, by a spawned worker each time."""
+
+PROFILE_S = 0.7
+"""What a profile pass takes beside its steps: copies, products of matrices, and counting operations."""
 
 MEMORY_S = 0.5
 """What a memory pass of a small cell takes: a few updates, and again under a profiler."""
@@ -94,7 +97,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         kind: which pass.
         case: what to measure.
         repeat: which fresh process of this case.
-        budget: its limits; a time pass measures for `max_seconds`.
+        budget: its limits; a time or profile pass measures for `max_seconds`.
         place: where its problem is.
         limit_bytes: of memory beyond the process at rest; set as it is run.
         smoke: only see that it runs: one round of one step.
@@ -168,8 +171,8 @@ def make_jobs(
 ) -> list[Job]:
     """Return the jobs of a grid.
 
-    Of each cell: `repeats` time passes, one convergence pass for each of `seeds` seeds, one memory pass. A cell that cannot
-    be run makes one job of each kind, so that it appears in the results.
+    Of each cell: `repeats` time passes, one convergence pass for each of `seeds` seeds, one memory pass, one profile pass. A
+    cell that cannot be run makes one job of each kind, so that it appears in the results.
     """
     jobs = []
     for cell in cells:
@@ -179,10 +182,11 @@ def make_jobs(
             "time": Budget(max_seconds=seconds, max_bytes=max_bytes),
             "convergence": msgspec.structs.replace((curve_budget or default_curve_budget)(cell), max_bytes=max_bytes),
             "memory": Budget(max_steps=MEMORY_UPDATES, max_bytes=max_bytes),
+            "profile": Budget(max_seconds=seconds, max_bytes=max_bytes),
         }
-        for kind in (kind for kind in kinds if kind in USUAL):
+        for kind in (kind for kind in kinds if kind in budgets):
             common: dict[str, Any] = {"kind": kind, "budget": budgets[kind], "place": place}
-            if not cell.applicable or kind == "memory":
+            if not cell.applicable or kind in ("memory", "profile"):
                 jobs.append(Job(case=cell, repeat=0, **common))
             elif kind == "time":
                 jobs += [Job(case=cell, repeat=repeat, **common) for repeat in range(repeats)]
@@ -228,11 +232,11 @@ def expected_s(job: Job) -> float:
     seconds = job.budget.max_seconds or 0.0
     if job.kind in ("target", "race"):
         seconds = min(seconds, SEARCH_S)
-    warm_up_s = min(seconds, 0.3) if job.kind == "time" else 0.0
+    warm_up_s = min(seconds, 0.3) if job.kind in ("time", "profile") else 0.0
     return start_s(job) + seconds + warm_up_s
 
 
 def start_s(job: Job) -> float:
     """Return about how long a job takes beside its measuring and warming up."""
     process_s = PROCESS_S if job.case.device == "cpu" and sys.platform == "linux" else SERVER_S
-    return process_s + (MEMORY_S if job.kind == "memory" else 0.0)
+    return process_s + {"memory": MEMORY_S, "profile": PROFILE_S}.get(job.kind, 0.0)

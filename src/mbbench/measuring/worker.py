@@ -19,7 +19,19 @@ import numpy
 import torch
 
 from mbbench.case import Case, UsageError
-from mbbench.measuring import convergence, devices, environment, limits, memory, predict, race, resident, target_pass, timing
+from mbbench.measuring import (
+    convergence,
+    devices,
+    environment,
+    limits,
+    memory,
+    predict,
+    profiling,
+    race,
+    resident,
+    target_pass,
+    timing,
+)
 from mbbench.measuring.files import Files
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.measuring.problems import Problem, resolve, source_of
@@ -94,6 +106,11 @@ def _memory(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], No
     return memory.measure(job.case, problem, enter, release)
 
 
+def _profile(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
+    training = prepare(job.case, problem, enter)
+    return profiling.measure(training, job.budget.max_seconds or 1.0, enter, release) | {"lr": training.lr}
+
+
 def _target(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
     return target_pass.measure(job, problem, enter)
 
@@ -105,7 +122,14 @@ def _race(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None
     return fields | {"lr": job.race.lr}
 
 
-_PASSES = {"time": _time, "convergence": _convergence, "memory": _memory, "target": _target, "race": _race}
+_PASSES = {
+    "time": _time,
+    "convergence": _convergence,
+    "memory": _memory,
+    "profile": _profile,
+    "target": _target,
+    "race": _race,
+}
 
 
 def _failure(error: Exception, phase: Phase, rest: int, limit: int | None) -> Measurement:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mbbench.record import Record
-from mbbench.reporting import advising, convergence, loaders, memory, readable, reasons, speed
+from mbbench.reporting import advising, convergence, loaders, memory, readable, reasons, share_words, speed
 from mbbench.reporting.capacity import fitting, full_fits
 from mbbench.reporting.choosing import Choice, choices
 from mbbench.reporting.doubts import doubts, failed, statuses
@@ -126,7 +126,8 @@ def _untimed(setting: Setting, fits_said: bool) -> str:
 
 def _findings(setting: Setting, chosen: list[Choice]) -> list[Finding]:
     said = _chosen(chosen)
-    said += speed.findings(setting) + loaders.findings(setting) + memory.findings(setting) + convergence.findings(setting)
+    said += speed.findings(setting) + loaders.findings(setting) + share_words.findings(setting)
+    said += memory.findings(setting) + convergence.findings(setting)
     if setting.timed and not any(pool.trainings or pool.searches for pool in setting.pools):
         said.append(Finding("Convergence", "no loss curve was recorded, so nothing is said on it."))
     return said

@@ -25,10 +25,10 @@ def load(source: Source = "results/") -> pd.DataFrame:
     """Return one row per record of a file, of a folder or of several.
 
     Columns: run_id, kind, repeat, commit, fingerprint, time; `case` (its id) and the fields of Case, with `batch_size` as
-    samples per step and `full_batch` as asked for; the fields of Measurement but its curve and search; and, medians over
-    the rounds of a time record, `epoch_s` (seconds), `step_s` (seconds) and `samples_per_s`, where samples_per_s * epoch_s
-    is n_samples; `faults_per_epoch`, its minor page faults over its timed epochs. `lr` is the learning rate that was used,
-    `lr_asked` that of the case (NaN: the problem's own).
+    samples per step and `full_batch` as asked for; the fields of Measurement but its curve, search and profile; and, medians
+    over the rounds of a time record, `epoch_s` (seconds), `step_s` (seconds) and `samples_per_s`, where samples_per_s times
+    epoch_s is n_samples; `faults_per_epoch`, its minor page faults over its timed epochs. `lr` is the learning rate that was
+    used, `lr_asked` that of the case (NaN: the problem's own).
 
     Raises:
         StoreError: there is no such path, a line is not a record, or there is no record at all.
@@ -80,8 +80,8 @@ def curve_table(records: Iterable[Record]) -> pd.DataFrame:
 def summary(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row per cell apart from seed and repeat, time, memory and convergence side by side.
 
-    `time_status`, `memory_status`, `curve_status`, `target_status` and `race_status` name each way in which its records
-    ended ("": none were asked for).
+    `time_status`, `memory_status`, `curve_status`, `target_status`, `race_status` and `profile_status` name each way in
+    which its records ended ("": none were asked for).
     `batch_size` is as asked for (a number or "full"), `samples_per_step` always a number. `epoch_s` comes with its 95 %
     interval (NaN below three repeats). `final_train_loss` and `final_heldout_loss` are medians over the seeds that did
     not diverge, at the end of each one's own training, `final_epoch` the median of where that was. `peak_tensor_bytes`,
@@ -121,7 +121,7 @@ def text_table(records: Iterable[Record]) -> str:
     peaks = cells["peak_tensor_bytes"].fillna(cells["peak_device_allocated_bytes"])
     if peaks.notna().any():
         shown["peak memory"] = [_text(value, readable.size) for value in peaks]
-    kinds = ("time", "memory", "curve", "target", "race")
+    kinds = ("time", "memory", "curve", "target", "race", "profile")
     passes = zip(*(cells[f"{kind}_status"] for kind in kinds), strict=True)
     shown["status"] = [" / ".join(dict.fromkeys(filter(None, each))) for each in passes]
     return shown.to_string(index=False)
@@ -147,6 +147,7 @@ def _summary_row(pool: Pool) -> dict[str, object]:
         "curve_status": pool.status("convergence"),
         "target_status": pool.status("target"),
         "race_status": pool.status("race"),
+        "profile_status": pool.status("profile"),
         "repeats": len(pool.repeats),
         "epoch_s": epoch.value if epoch else math.nan,
         "epoch_s_low": _known(epoch.low) if epoch else math.nan,
@@ -174,7 +175,11 @@ def _memory(pool: Pool) -> dict[str, float]:
 
 def _row(record: Record) -> dict[str, object]:
     measurement, env = record.measurement, record.environment
-    raw = {name: getattr(measurement, name) for name in Measurement.__struct_fields__ if name not in ("curve", "search")}
+    raw = {
+        name: getattr(measurement, name)
+        for name in Measurement.__struct_fields__
+        if name not in ("curve", "search", "profile")
+    }
     epochs = measurement.epochs_s(record.case.n_samples) if timed(record) else ()
     steps = measurement.steps_s() if timed(record) else ()
     epoch_s = statistics.median(epochs) if epochs else math.nan

@@ -17,7 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from mbbench.case import FULL
-from mbbench.reporting import palette, readable
+from mbbench.reporting import bound_lines, palette, readable
+from mbbench.reporting.bounds import Bounds
 from mbbench.reporting.canvas import batch_ticks, binary_scale, empty, legend, linestyle, scale, threshold
 from mbbench.reporting.sheet import Sheet
 
@@ -36,14 +37,19 @@ class Look(NamedTuple):
     dash: tuple[float, ...] | str
 
 
-def throughput(cells: pd.DataFrame) -> Sheet:
-    """Draw samples per second against batch size by loader, from `analysis.summary`; call it in `canvas.style`."""
+def throughput(cells: pd.DataFrame, bounds: Bounds | None = None) -> Sheet:
+    """Draw samples per second against batch size by loader, from `analysis.summary`; call it in `canvas.style`.
+
+    Args:
+        cells: the values.
+        bounds: of them, drawn where there are any.
+    """
     frame = cells.assign(
         value=cells["samples_per_s"],
         low=cells["n_samples"] / cells["epoch_s_high"],
         high=cells["n_samples"] / cells["epoch_s_low"],
     )
-    return _timed(frame, "samples per second", EngFormatter(sep=" "), readable.rate)
+    return _timed(frame, "samples per second", EngFormatter(sep=" "), readable.rate, bounds)
 
 
 def epoch_time(cells: pd.DataFrame) -> Sheet:
@@ -88,7 +94,13 @@ def memory(cells: pd.DataFrame, limits: Sequence[int] = (), holder: str = "proce
     return figure
 
 
-def _timed(frame: pd.DataFrame, label: str, formatter: EngFormatter, words: Callable[[float], str]) -> Sheet:
+def _timed(
+    frame: pd.DataFrame,
+    label: str,
+    formatter: EngFormatter,
+    words: Callable[[float], str],
+    bounds: Bounds | None = None,
+) -> Sheet:
     figure, axes = empty()
     frame = _with_series(frame[frame["time_status"] != ""])
     looks = _looks(frame)
@@ -108,6 +120,8 @@ def _timed(frame: pd.DataFrame, label: str, formatter: EngFormatter, words: Call
         axes.set_ylim(bottom=low * (low / high) ** share if axes.get_yscale() == "log" else low - share * (high - low))
     batch_ticks(axes, frame["samples_per_step"], frame.loc[frame["batch_size"] == "full", "samples_per_step"])
     axes.set(xlabel="batch size", ylabel=label)
+    if bounds is not None:
+        handles += bound_lines.draw(figure, axes, bounds)
     legend(figure, handles)
     return figure
 

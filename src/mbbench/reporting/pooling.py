@@ -34,6 +34,7 @@ class Pool:
         memories: its memory records.
         searches: the target records that belong to it, see `placing.py`; each may belong to several pools.
         races: its race records.
+        profiles: its profile records.
     """
 
     cell: Cell
@@ -42,11 +43,12 @@ class Pool:
     memories: tuple[Record, ...] = ()
     searches: tuple[Record, ...] = ()
     races: tuple[Record, ...] = ()
+    profiles: tuple[Record, ...] = ()
 
     @property
     def records(self) -> tuple[Record, ...]:
         """Every record of it."""
-        return self.timings + self.trainings + self.memories + self.searches + self.races
+        return self.timings + self.trainings + self.memories + self.searches + self.races + self.profiles
 
     @property
     def name(self) -> str:
@@ -176,7 +178,7 @@ def once(records: Iterable[Record]) -> tuple[Record, ...]:
 
 def _pool(pairs: list[tuple[Cell, Record]]) -> Pool:
     ordered = sorted(pairs, key=lambda pair: (pair[1].case.seed, pair[1].repeat, str(pair[1].case)))
-    kinds: tuple[Kind, ...] = ("time", "convergence", "memory", "target", "race")
+    kinds: tuple[Kind, ...] = ("time", "convergence", "memory", "target", "race", "profile")
     cell = next((cell for cell, record in ordered if record.kind != "target"), ordered[0][0])
     return Pool(cell, *(tuple(record for _, record in ordered if record.kind == kind) for kind in kinds))
 

@@ -123,7 +123,7 @@ def _grid(problem: str, records: Sequence[Record]) -> list[str]:
 
 def _passes(records: Sequence[Record]) -> list[str]:
     """Return what asks for the passes that there are, where not for the usual ones, for a search's aim, and for memory."""
-    kinds = [kind for kind in (*USUAL, "target") if any(record.kind == kind for record in records)]
+    kinds = [kind for kind in (*USUAL, "profile", "target") if any(record.kind == kind for record in records)]
     parts = ["--measure", _joined(kinds)] if kinds != list(USUAL) else []
     searches = [record for record in records if record.kind == "target"]
     policies = [policy for policy in POLICIES if any(record.case.option(POLICY) == policy for record in searches)]
@@ -137,8 +137,8 @@ def _passes(records: Sequence[Record]) -> list[str]:
 def _replications(records: Sequence[Record]) -> list[str]:
     """Return what asks for as much time, as many repeats and as many seeds."""
     parts = []
-    for kind, flag in (("time", "--seconds"), ("convergence", "--max-seconds")):
-        longest = max((r.budget.max_seconds or 0.0 for r in records if r.kind == kind), default=0.0)
+    for kinds, flag in ((("time", "profile"), "--seconds"), (("convergence",), "--max-seconds")):
+        longest = max((r.budget.max_seconds or 0.0 for r in records if r.kind in kinds), default=0.0)
         parts += [flag, f"{longest:g}"] if longest else []
     parts += ["--repeats", str(1 + max((r.repeat for r in records if r.kind == "time"), default=0))]
     trained = len({r.case.seed for r in records if r.kind == "convergence"})

@@ -48,6 +48,14 @@ def size(value: float) -> str:
     return f"{_shortest(value / 1024**4)} TiB"
 
 
+def si(value: float, unit: str) -> str:
+    """Return an amount with three digits and a decimal prefix: "58.3 Gflop"."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * factor:
+            return f"{_shortest(value / factor)} {prefix}{unit}"
+    return f"{_shortest(value)} {unit}"
+
+
 def power(value: float) -> str:
     """Return a small part with one digit and its power of ten: "2e-7"."""
     digit, _, exponent = f"{value:.0e}".partition("e")

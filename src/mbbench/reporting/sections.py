@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mbbench.reporting import (
+    bounds,
     charts,
     drawing,
     loss_frame,
@@ -11,7 +12,10 @@ from mbbench.reporting import (
     pooling,
     provenance,
     readable,
+    share_chart,
+    share_words,
     speed,
+    step_share,
     svg,
     tables,
     target_frames,
@@ -24,7 +28,7 @@ from mbbench.reporting.finding import Finding
 from mbbench.reporting.frames import Drawer, Frame
 from mbbench.reporting.pooling import Pool, Setting
 
-CAPTIONS = ("Memory", "Equal epochs", "Equal updates")
+CAPTIONS = ("Memory", "Equal epochs", "Equal updates", "Step")
 """Labels of findings that are long and stand under a figure: said there, they are not said again above it."""
 
 
@@ -77,6 +81,8 @@ def section(
     frames = target_frames.frames(own, picture)
     if setting.timed:
         frames.append(_times(setting, said, picture))
+    if "Step" in said:
+        frames.append(_shares(setting, said["Step"], picture))
     if _drawable(setting):
         frames.append(_memory(setting, said, picture))
     curves = trained(setting, choices)
@@ -93,6 +99,7 @@ def _absent(setting: Setting, searched: bool, trained: bool) -> tuple[tuple[str,
     parts = {
         "which batch size reaches a target first": ("time,target", searched),
         "how fast samples go through": ("time", "time" in kinds),
+        "where one step goes": ("profile", "profile" in kinds),
         "how much memory it takes": ("memory", "memory" in kinds),
         "how the loss falls": ("convergence", trained or "convergence" in kinds),
     }
@@ -113,18 +120,24 @@ def trained(setting: Setting, choices: Sequence[Choice]) -> Setting | None:
 
 
 def _times(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
-    cells = pool_table(setting.pools)
+    cells, found = pool_table(setting.pools), bounds.bounds(setting)
     bars = "bars: 95 % interval over repeats" if any(_interval(p) for p in setting.timed) else "too few repeats for bars"
     method = (
         "Median of the rounds of each fresh process, geometric mean over the processes, starting an epoch included; "
         f"{bars}. Throughput is the samples of an epoch over its time. Multiples of the fastest have intervals that hold "
-        "at 95 % for all cells together, with the spread between processes pooled."
-    )
+        f"at 95 % for all cells together, with the spread between processes pooled. {bounds.method(setting, found)}"
+    ).strip()
     pictures = (
-        picture("throughput", "", speed.scaling(setting), lambda: charts.throughput(cells)),
+        picture("throughput", "", speed.scaling(setting), lambda: charts.throughput(cells, found)),
         picture("epoch", "", said.get("Loader") or said["Fastest epoch"], lambda: charts.epoch_time(cells)),
     )
     return Frame("How fast do samples go through?", False, pictures, method, tables.time_table(setting))
+
+
+def _shares(setting: Setting, finding: str, picture: Drawer) -> Frame:
+    bars, method = step_share.bars(setting), share_words.method(setting, step_share.shares(setting))
+    chart = picture("step", "", finding, lambda: share_chart.shares(bars))
+    return Frame("Where does one step go?", False, (chart,), method, tables.share_table(setting))
 
 
 def _memory(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:

@@ -85,7 +85,9 @@ def _attributes(attributes: dict[str, str], prefix: str, used: set[str], styles:
         elif name in ("href", _LINK):
             changed["href"] = value.replace("#", f"#{prefix}-", 1)
         elif name == "style":
-            changed["class"] = styles.name(_style(value))
+            changed["class"] = styles.name(_style(value).replace("url(#", f"url(#{prefix}-"))
+        elif name == "fill" and value in palette.VARIABLES:  # of what is hatched
+            changed["class"] = styles.name(f"fill:{_style(value)}")
         else:
             changed[name] = value.replace("url(#", f"url(#{prefix}-")
     return changed

@@ -9,11 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from mbbench.profile import PHASES
 from mbbench.record import Kind
 from mbbench.reporting import losses, readable
 from mbbench.reporting.analysis import pool_table
 from mbbench.reporting.peaks import Peak, limit, peak, unfit
 from mbbench.reporting.pooling import Pool, Setting
+from mbbench.reporting.share_words import NAMES
+from mbbench.reporting.step_share import share
 from mbbench.reporting.target_words import STATUSES
 
 Table = tuple[list[str], list[list[str]]]
@@ -32,6 +35,22 @@ def time_table(setting: Setting) -> Table:
         row["samples/s"] = f"{pool.cell.n_samples / epoch.value:,.0f}" if epoch else ""
         rows.append(row | {"repeats": str(len(pool.repeats)), "status": _status(pool, "time")})
     return _table(rows, ("epoch", "95 % interval", "step", "samples/s", "repeats", "status"))
+
+
+def share_table(setting: Setting) -> Table:
+    """Return where a step of each profiled cell goes."""
+    rows = []
+    for pool in setting.pools:
+        if not pool.profiles:
+            continue
+        row, found = _cell(pool), share(pool)
+        if found:
+            row |= {"step": readable.seconds(found.step_s)}
+            row |= {"timed": readable.seconds(found.timed_s)} if found.timed_s else {}
+            for phase, taken in found.phases_s.items():
+                row[NAMES[phase]] = f"{readable.seconds(taken)} ({readable.percent(found.part(phase))})"
+        rows.append(row | {"status": _status(pool, "profile")})
+    return _table(rows, ("step", "timed", *(NAMES[phase] for phase in PHASES), "status"))
 
 
 def memory_table(setting: Setting) -> Table:
