@@ -22,6 +22,9 @@ from mbbench.reporting.doubts import failed
 from mbbench.reporting.pooling import settings
 from mbbench.reporting.selection import latest
 
+SCRIPTS = ("charts.js", "tables.js", "downloads.js", "page.js")
+"""One script in this order: a policy's hash is that of all of it."""
+
 
 def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> Verdict:
     """Write the report on those of the records that may stand together, and return what it says.
@@ -49,7 +52,7 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
         for number, (short, setting, answer) in enumerate(zip(shorts, settings(kept), said.answers, strict=True), start=1)
     ]
     css = palette.css() + _read("style.css") + styles.css()
-    script = _read("page.js")
+    script = "\n".join(['"use strict";', *map(_read, SCRIPTS)])
     page = _template().render(
         css=Markup(css),
         style_hash=_hash(css),
