@@ -4,7 +4,7 @@
 const REACH = 30; // pixels from pointer to point: a finger covers about 40
 const tip = make("div", { class: "tip", hidden: "" });
 const live = make("p", { class: "sr", "aria-live": "polite" });
-let leave = () => {}; // takes the mark away, wherever it is
+let marked = null; // the ring that shows, in whichever chart
 
 /** Make the points of a chart readable; `off` holds the names that its frame does not show. Returns what redraws it. */
 function chart(plot, off, changed) {
@@ -31,25 +31,20 @@ function reading(plot, svg, every, off) {
   const about = { role: "application", "aria-roledescription": "chart" };
   about["aria-label"] = `${svg.getAttribute("aria-label")}: arrow keys read the points`;
   for (const [name, value] of Object.entries(about)) plot.setAttribute(name, value);
-  let read = null; // [series, point]
+  let read = null; // [series, point], from which the keys go on
 
   const shown = () => every.filter(({ names }) => !names.some((name) => off.has(name)));
-  const hide = () => {
-    read = null;
-    tip.hidden = true;
-    ring.toggleAttribute("hidden", true);
-  };
   const mark = (found) => {
     leave();
+    read = found;
     if (!found) return;
-    const [{ names }, { x, y, words }] = (read = found);
-    leave = hide;
+    const [{ names }, { x, y, words }] = found;
+    marked = ring;
     ring.setAttribute("cx", x);
     ring.setAttribute("cy", y);
     ring.toggleAttribute("hidden", false);
     tip.replaceChildren(make("b", {}, names.join(", ")), make("span", {}, words));
-    tip.hidden = false;
-    place(ring.getBoundingClientRect());
+    follow();
   };
   const point = (event) => {
     const screen = svg.getScreenCTM();
@@ -77,7 +72,7 @@ function reading(plot, svg, every, off) {
 function step(key, all, read) {
   if (key === "Escape") return null;
   if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(key) || !all.length) return undefined;
-  const [one, at] = read ?? [all[0], null];
+  const [one, at] = all.includes(read?.[0]) ? read : [all[0], null];
   const { points } = one;
   const place = points.indexOf(at);
   if (key === "Home" || (!at && key !== "End")) return [one, points[0]];
@@ -89,9 +84,19 @@ function step(key, all, read) {
   return [other, other.points.reduce((best, each) => (Math.abs(each.x - at.x) < Math.abs(best.x - at.x) ? each : best))];
 }
 
-/** Put the tip above a box on the screen, below it where there is no room, and never over an edge. */
-function place(box) {
+/** Take the mark away, wherever it is. */
+function leave() {
+  tip.hidden = true;
+  marked?.toggleAttribute("hidden", true);
+  marked = null;
+}
+
+/** Put the tip above what is marked, below it where there is no room, and never over an edge. */
+function follow() {
+  if (!marked) return;
   const { clientWidth, clientHeight } = document.documentElement;
+  const box = marked.getBoundingClientRect();
+  tip.hidden = box.bottom < 0 || box.top > clientHeight; // scrolled away
   const { width, height } = tip.getBoundingClientRect();
   const within = (value, most) => Math.max(6, Math.min(value, most - 6));
   const left = within(box.left + box.width / 2 - width / 2, clientWidth - width);

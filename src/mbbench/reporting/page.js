@@ -84,7 +84,7 @@ function frame(root, changed) {
   };
 }
 
-const encoded = (text) => encodeURIComponent(text).replaceAll("%20", "+");
+const encoded = (text) => encodeURIComponent(text).replaceAll("%20", "+").replaceAll("%2F", "/");
 const decoded = (text) => decodeURIComponent(text.replaceAll("+", " "));
 
 /** Return a frame's part of the address. */
@@ -133,6 +133,6 @@ addEventListener("DOMContentLoaded", () => {
   };
   frames.push(...[...document.querySelectorAll(".frame, #failures")].map((root) => frame(root, changed)));
   addEventListener("hashchange", () => restore(frames, location.hash));
-  addEventListener("scroll", () => leave(), { capture: true, passive: true });
+  addEventListener("scroll", follow, { capture: true, passive: true });
   restore(frames, location.hash);
 });
