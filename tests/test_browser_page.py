@@ -1,4 +1,4 @@
-"""How the page is shown: labels, contrast, accessibility, paper, no script, and records that would like to be more than text."""
+"""How the page is shown: labels, contrast, accessibility, paper, no script, and hostile records."""
 
 import itertools
 import re
@@ -10,7 +10,9 @@ import synthetic as s
 from mbbench.reporting import page
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make venv")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed: make venv")
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed: make venv"
+)
 
 HOSTILE = (
     "<script>window.hit=1</script>\"'&{{7*7}}$x^2$ 문제",
@@ -46,7 +48,9 @@ def test_no_label_of_a_chart_covers_another(visit, width):
                 if min(one[3], other[3]) - max(one[1], other[1]) > 1 and min(one[4], other[4]) - max(one[2], other[2]) > 2
             ]
             assert met == []
-        tab.evaluate("at => document.querySelectorAll('.switch').forEach(each => each.querySelectorAll('label')[at]?.click())", place)
+        tab.evaluate(
+            "at => document.querySelectorAll('.switch').forEach(each => each.querySelectorAll('label')[at]?.click())", place
+        )
     assert shown > 20
 
 

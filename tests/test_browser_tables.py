@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -38,9 +39,17 @@ def sizes(tab, name):
 
 @pytest.mark.parametrize(
     ("low", "high"),
-    [("45 us", "1.23 ms"), ("45 µs", "0.1 ms"), ("999 KiB", "312 MiB"), ("999,999", "6.65 million"), ("999", "12,345")]
-    + [("512", "full (1,438)"), ("2e-7", "3e-6"), ("at least 5 MiB", "1 GiB"), ("9 ms (1 to 90)", "0.1 s"), ("b9", "b10")]
-    + [("-1", "0"), ("7", "ok"), ("ok", ""), ("1", "")],
+    [
+        *(("45 us", "1.23 ms"), ("45 µs", "0.1 ms"), ("999 KiB", "312 MiB"), ("999,999", "6.65 million"), ("999", "12,345")),
+        *(
+            ("512", "full (1,438)"),
+            ("2e-7", "3e-6"),
+            ("at least 5 MiB", "1 GiB"),
+            ("9 ms (1 to 90)", "0.1 s"),
+            ("b9", "b10"),
+        ),
+        *(("-1", "0"), ("7", "ok"), ("ok", ""), ("1", "")),
+    ],
 )
 def test_cells_compare_by_what_they_mean_and_unknown_is_last(tables, low, high):
     assert tables.evaluate("([a, b]) => compare(a, b, 1)", [low, high]) < 0
@@ -119,7 +128,7 @@ def test_a_saved_csv_has_the_numbers_of_the_table(visit):
     table = tab.locator(".frame:has(#s1-target) table")
     assert rows[0] == table.locator("th").all_text_contents()
     assert [row[0] for row in rows[1:]] == column(tab, "s1-target", "batch size")
-    assert sum(rows[1:], []) == [text.strip() for text in table.locator("td").all_text_contents()]
+    assert [*itertools.chain(*rows[1:])] == [text.strip() for text in table.locator("td").all_text_contents()]
     assert "full (64)" in {row[0] for row in rows}
     assert all(len(row) == len(rows[0]) for row in rows)
 

@@ -78,7 +78,9 @@ def section(
             text = svg.text(figure)
             if folder is not None:
                 _save(figure, text, folder / full, f"{setting.title}: {finding}")
-        drawn = svg.inline(text, full, setting.title, readable.first_up(finding), styles)
+        axes = figure.axes[0]
+        title = f"{axes.get_ylabel()} against {axes.get_xlabel()}, {setting.title}"
+        drawn = svg.inline(text, full, title, readable.first_up(finding), styles)
         return Picture(full, tab, drawn, figure.readings(), readable.first_up(finding), folder is not None)
 
     own = [choice for choice in choices if pooling.common(choice.cell) == pooling.common(setting.pools[0].cell)]
