@@ -2,18 +2,19 @@
 // a tab that is not shown has no size, so where things are on the screen is asked for only when somebody points there.
 
 const REACH = 30; // pixels from pointer to point: a finger covers about 40
-const tip = make("div", { class: "tip", hidden: "" });
+const tip = make("div", { class: "tip", hidden: "", "aria-hidden": true });
 const live = make("p", { class: "sr", "aria-live": "polite" });
 let marked = null; // the ring that shows, in whichever chart
 
 /** Make the points of a chart readable; `off` holds the names that its frame does not show. Returns what redraws it. */
 function chart(plot, off, changed) {
   const svg = plot.querySelector("svg");
-  const { keys: names, series } = JSON.parse(plot.querySelector("script").textContent);
+  const { title, keys: names, series } = JSON.parse(plot.querySelector("script").textContent);
   const update = legend(svg, names, off, changed);
   if (series.length) {
     reading(plot, svg, series.map(({ keys, points }) => ({
       names: keys.map((key) => names[key]),
+      label: `${title} ${keys.map((key) => names[key]).join(", ")}`.trim(),
       points: points.map(([x, y, words]) => ({ x, y, words })).sort((a, b) => a.x - b.x),
     })), off);
   }
@@ -38,12 +39,12 @@ function reading(plot, svg, every, off) {
     leave();
     read = found;
     if (!found) return;
-    const [{ names }, { x, y, words }] = found;
+    const [{ label }, { x, y, words }] = found;
     marked = ring;
     ring.setAttribute("cx", x);
     ring.setAttribute("cy", y);
     ring.toggleAttribute("hidden", false);
-    tip.replaceChildren(make("b", {}, names.join(", ")), make("span", {}, words));
+    tip.replaceChildren(make("b", {}, label), make("span", {}, words));
     follow();
   };
   const point = (event) => {
@@ -64,7 +65,7 @@ function reading(plot, svg, every, off) {
     if (next === undefined) return;
     event.preventDefault(); // the page would scroll
     mark(next);
-    live.textContent = next ? `${next[0].names.join(", ")}: ${next[1].words}` : "";
+    live.textContent = next ? `${next[0].label}: ${next[1].words}` : "";
   });
 }
 
