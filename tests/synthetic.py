@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 
 from mbbench.case import Budget, Case, Cell
@@ -254,3 +255,13 @@ def suite(
             records += time_records(plain.on(loader="dataloader"), plain_s + plain.n_samples * 6e-6)
             records += curve_records(plain, steps=max(1000, 10 * plain.steps_per_epoch))
     return records
+
+
+def with_times(record: Record, factor: float) -> Record:
+    """The same with all times that were measured multiplied."""
+    measurement = record.measurement
+    names = [name for name in ("round_s", "round_cpu_s", "epoch_start_s") if getattr(measurement, name)]
+    changes = {name: tuple(seconds * factor for seconds in getattr(measurement, name)) for name in names}
+    if curve := measurement.curve:
+        changes["curve"] = msgspec.structs.replace(curve, train_s=tuple(seconds * factor for seconds in curve.train_s))
+    return msgspec.structs.replace(record, measurement=msgspec.structs.replace(measurement, **changes))

@@ -50,7 +50,8 @@ def test_no_label_of_a_chart_covers_another(visit, width):
             ]
             assert met == []
         tab.evaluate(
-            "at => document.querySelectorAll('.switch').forEach(each => each.querySelectorAll('label')[at]?.click())", place
+            "at => document.querySelectorAll('div.switch').forEach(each => each.querySelectorAll('label')[at]?.click())",
+            place,
         )
     assert shown > 20
 
@@ -139,7 +140,7 @@ def test_without_the_script_the_page_is_complete(browser, tmp_path):
     plain = browser.new_context(java_script_enabled=False)
     tab = plain.new_page()
     tab.goto((tmp_path / "index.html").as_uri())
-    tab.get_by_text("seconds", exact=True).click()
+    tab.get_by_text("seconds", exact=True).first.click()
     assert tab.locator("#s1-loss-train_s").is_visible()
     assert not tab.locator("#s1-loss-epoch").is_visible()
     assert tab.locator("#s1-loss-train_s .files a").count() == 2

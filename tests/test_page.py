@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 import sys
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -63,6 +65,12 @@ def built(tmp_path_factory):
     return output, said, output.read_text(encoding="utf-8")
 
 
+def page_of_times():
+    with tempfile.TemporaryDirectory() as folder:
+        page.build([r for r in s.suite() if r.kind == "time"], Path(folder) / "index.html", figures=False)
+        return (Path(folder) / "index.html").read_text(encoding="utf-8")
+
+
 def test_the_page_says_the_verdict_word_for_word(built):
     _, said, html = built
     text = " ".join(Reader(html).texts).lower()  # a caption begins in upper case
@@ -79,6 +87,19 @@ def test_the_page_is_well_formed_and_each_id_is_there_once(built):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("run `mbbench run a<b` again", "run <code>mbbench run a&lt;b</code> again"),
+        ("an odd ` is text", "an odd ` is text"),
+        ("`<img>`", "<code>&lt;img&gt;</code>"),
+        ("<b>", "&lt;b&gt;"),
+    ],
+)
+def test_commands_in_sentences_are_code_and_escaped(text, html):
+    assert str(page._code(text)) == html
+
+
 def test_nothing_in_the_page_asks_a_network(built):
     reader = Reader(built[2])
     assert not {"link", "img", "iframe", "object"} & set(reader.tags)
@@ -90,8 +111,10 @@ def test_nothing_in_the_page_asks_a_network(built):
 
 def test_the_policy_allows_exactly_the_style_sheet_and_the_script_that_are_there(built):
     html = built[2]
-    (css,), (script,) = (re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL) for tag in ("style", "script"))
-    style, code = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, script))
+    css, *codes = (text for tag in ("style", "script") for text in re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL))
+    style, *hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, *codes))
+    code = "' 'sha256-".join(hashes)
+    assert len(codes) == 2  # the page's own, and the explorer's with its library
     policy = next(value for _, name, value in Reader(html).attributes if name == "content" and "default-src" in value)
     assert policy == (
         f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{code}'; img-src blob:; base-uri 'none'; "
@@ -204,7 +227,11 @@ def test_hostile_messages_of_memory_records_are_text(with_memory):
 
 
 def test_without_a_memory_pass_there_is_no_frame_on_it(built, tmp_path):
-    assert "How much memory" not in built[2]
+    assert "How much memory does it take?" not in built[2]
+    assert "Not measured here: which batch size reaches a target first, how much memory it takes" in built[2]
+    (command,) = re.findall(r"<p>How much memory it takes:</p>\s*<pre[^>]*>(.*)</pre>", built[2])
+    assert command.startswith("mbbench run linear --batch-size 8,")
+    assert command.endswith("--measure memory")
     page.build([s.failure(s.case(32), "error", kind="memory")], tmp_path / "index.html")
     assert "<svg" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
@@ -243,6 +270,42 @@ def test_several_problems_each_have_a_section(tmp_path):
     said = page.build(s.suite(["linear", "mlp"], [32, None]), tmp_path / "index.html", figures=False)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert re.findall(r"<h2>([^<]*CPU[^<]*)</h2>", html) == [answer.title for answer in said.answers]
+
+
+def test_a_page_that_is_too_large_leaves_out_the_explorer_first_and_says_so(tmp_path, monkeypatch):
+    sizes = []
+    for most in (5 * 2**20, 0, -1):
+        monkeypatch.setattr(page, "MOST_BYTES", most or sizes[0] - 1)
+        page.build(s.suite(), tmp_path / "index.html", figures=False)
+        html = (tmp_path / "index.html").read_text(encoding="utf-8")
+        sizes.append(len(html.encode()))
+        shown = [re.findall(rf'"{name}"', html) != [] for name in ("steps_per_epoch", "points")]
+        assert shown == {5 * 2**20: [True, True], 0: [False, True], -1: [False, False]}[most]
+        assert ("had to be left out" in html) == (most <= 0)
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_library_comes_with_its_licence_and_without_its_address(built):
+    assert "Copyright (c) 2022 Leon Sorokin" in built[2]
+    assert "Permission is hereby granted, free of charge" in built[2]
+    assert "uPlot" not in page_of_times()
+
+
+def test_the_explorer_has_each_curve_as_numbers(tmp_path):
+    page.build(s.suite(), tmp_path / "index.html", figures=False)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    (text,) = re.findall(r'<script type="application/json">(\[.*?\])</script>', html)
+    (setting,) = json.loads(text)
+    trained = {(r.case.batch_size, r.case.loader) for r in s.suite() if r.measurement.curve}
+    assert len(setting["curves"]) == len(trained)
+    for curve in setting["curves"]:
+        lengths = {len(curve[name]) for name in ("step", "train_s", "loss", "low", "high")}
+        assert lengths == {len(curve["step"])}
+        assert curve["step"] == sorted(curve["step"])
+        assert curve["train_s"] == sorted(curve["train_s"])
+        assert all(low <= loss <= high for low, loss, high in zip(*(curve[x] for x in ("low", "loss", "high")), strict=True))
+    full = next(curve for curve in setting["curves"] if curve["name"].startswith("full batch"))
+    assert (full["color"], full["steps_per_epoch"], full["batch"]) == ("fg", 1, setting["rows"])
 
 
 def test_no_records_are_refused_with_what_to_do(tmp_path):

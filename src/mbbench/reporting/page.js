@@ -131,7 +131,7 @@ addEventListener("DOMContentLoaded", () => {
       // Some browsers refuse it to a page from a file, or too often: the page is as it was asked to be all the same.
     }
   };
-  frames.push(...[...document.querySelectorAll(".frame, #failures")].map((root) => frame(root, changed)));
+  frames.push(...[...document.querySelectorAll(".frame:has(figure), #failures")].map((root) => frame(root, changed)));
   addEventListener("hashchange", () => restore(frames, location.hash));
   addEventListener("scroll", follow, { capture: true, passive: true });
   restore(frames, location.hash);

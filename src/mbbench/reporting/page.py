@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from mbbench.record import Record
-from mbbench.reporting import palette, provenance, readable, sections, svg
+from mbbench.reporting import explorer, palette, provenance, readable, sections, svg
 from mbbench.reporting.advice import Verdict, verdict
 from mbbench.reporting.choosing import choices
 from mbbench.reporting.doubts import failed
@@ -23,7 +24,11 @@ from mbbench.reporting.pooling import settings
 from mbbench.reporting.selection import latest
 
 SCRIPTS = ("charts.js", "tables.js", "downloads.js", "page.js")
-"""One script in this order: a policy's hash is that of all of it."""
+"""The page's own script, in this order: a policy's hash is that of all of it."""
+MOST_BYTES = 5 * 2**20
+"""Of the page: more is slow to open, and too much for a mail."""
+FIRST = 7
+"""Findings of a setting that are not folded away: those on the loader that is advised on first."""
 
 
 def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> Verdict:
@@ -51,23 +56,46 @@ def build(records: Iterable[Record], output: Path, *, figures: bool = True) -> V
         sections.section(number, short, setting, answer, found, styles, folder)
         for number, (short, setting, answer) in enumerate(zip(shorts, settings(kept), said.answers, strict=True), start=1)
     ]
+    curves = explorer.data([trained for setting in settings(kept) if (trained := sections.trained(setting, found))])
+    parts = {
+        "explorer_command": provenance.filling([r for r in kept if r.case.problem == kept[0].case.problem], "convergence"),
+        "verdict": said,
+        "sections": shown,
+        "failures": [_failure(record) for record in failed(kept)],
+        "about": provenance.about(kept),
+        "facts": provenance.facts(kept),
+        "commands": provenance.commands(kept),
+        "words": provenance.WORDS,
+    }
+    output.write_text(_within(parts, styles, curves), encoding="utf-8")
+    return said
+
+
+def _within(parts: dict[str, Any], styles: svg.Styles, curves: list[dict[str, Any]]) -> str:
+    """Return the page; where it is too large without what one can do without, which it says."""
+    for left_out in ((), ("the explorer",), ("the explorer", "the values under the pointer")):
+        page = _page(parts, styles, [] if left_out else curves, left_out)
+        if len(page.encode()) <= MOST_BYTES:
+            break
+    return page
+
+
+def _page(parts: dict[str, Any], styles: svg.Styles, curves: list[dict[str, Any]], left_out: tuple[str, ...]) -> str:
     css = palette.css() + _read("style.css") + styles.css()
-    script = "\n".join(['"use strict";', *map(_read, SCRIPTS)])
-    page = _template().render(
+    scripts = ["\n".join(['"use strict";', *map(_read, SCRIPTS)])]
+    if curves:
+        css += _read("vendor/uPlot.min.css")
+        scripts.append(_vendored("uPlot") + _read("explorer.js"))
+    return _template().render(
         css=Markup(css),
         style_hash=_hash(css),
-        script=Markup(script),
-        script_hash=_hash(script),
-        verdict=said,
-        sections=shown,
-        failures=[_failure(record) for record in failed(kept)],
-        about=provenance.about(kept),
-        facts=provenance.facts(kept),
-        commands=provenance.commands(kept),
-        words=provenance.WORDS,
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[_hash(script) for script in scripts],
+        explorer=curves,
+        left_out=left_out,
+        first=FIRST,
+        **parts,
     )
-    output.write_text(page, encoding="utf-8")
-    return said
 
 
 def _hash(text: str) -> str:
@@ -84,7 +112,22 @@ def _failure(record: Record) -> tuple[str, str, str, str]:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["code"] = _code
     return environment.from_string(_read("template.html.j2"))
+
+
+def _code(text: str) -> Markup:
+    """Return text, escaped, with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return Markup.escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
+
+
+def _vendored(name: str) -> str:
+    """Return a library with its licence, which has to go with every copy, and without its address."""
+    code = _read(f"vendor/{name}.iife.min.js")
+    return f"/*\n{name}\n{_read(f'vendor/{name}-LICENSE.txt')}*/\n{code[code.index('*/') + 2 :]}\n"
 
 
 def _read(name: str) -> str:

@@ -66,7 +66,22 @@ def commands(records: Sequence[Record]) -> list[str]:
     return [_command(problem, grids[problem, split]) for problem, split in sorted(grids)]
 
 
+def filling(records: Sequence[Record], kinds: str) -> str:
+    """Return the command that measures something else of the same cells: `kinds` as `--measure` takes them.
+
+    Args:
+        records: of one problem.
+        kinds: "memory", or "time,target".
+    """
+    whole = [record for record in records if record.case.micro_batch is None] or list(records)
+    return " ".join([*_grid(whole[0].case.problem, whole), "--measure", kinds])
+
+
 def _command(problem: str, records: Sequence[Record]) -> str:
+    return " ".join([*_grid(problem, records), *_passes(records), *_replications(records)])
+
+
+def _grid(problem: str, records: Sequence[Record]) -> list[str]:
     cells = [record.case for record in records]
     # Threads, loader and device of a search are nobody's wish, as long as there is anything else.
     asked = [record.case for record in records if record.kind != "target"] or cells
@@ -84,7 +99,7 @@ def _command(problem: str, records: Sequence[Record]) -> str:
     parts += ["--no-shuffle"] if not all(cell.shuffle for cell in cells) else []
     for name, value in sorted({option for cell in asked for option in cell.options if option[0] != POLICY}):
         parts += [f"--{name}", value]
-    return " ".join([*parts, *_passes(records), *_replications(records)])
+    return parts
 
 
 def _passes(records: Sequence[Record]) -> list[str]:

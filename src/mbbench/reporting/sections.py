@@ -10,6 +10,7 @@ from mbbench.reporting import (
     loss_frame,
     peaks,
     pooling,
+    provenance,
     readable,
     speed,
     svg,
@@ -38,12 +39,14 @@ class Section:
         short: the title as a link at the top.
         answer: what it says.
         frames: what it shows.
+        absent: what was not measured, each with the command that would.
     """
 
     anchor: str
     short: str
     answer: Answer
     frames: tuple[Frame, ...]
+    absent: tuple[tuple[str, str], ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -83,18 +86,43 @@ def section(
         drawn = svg.inline(text, full, title, readable.first_up(finding), styles)
         return Picture(full, tab, drawn, figure.readings(), readable.first_up(finding), folder is not None)
 
-    own = [choice for choice in choices if pooling.common(choice.cell) == pooling.common(setting.pools[0].cell)]
+    own = of_setting(setting, choices)
     frames = target_frames.frames(own, picture)
     if setting.timed:
         frames.append(_times(setting, said, picture))
     if _drawable(setting):
         frames.append(_memory(setting, said, picture))
-    tuned = tuned_curves.tuned(setting.title, own)
-    if tuned is not None:
-        frames.append(loss_frame.tuned(tuned, own, any(pool.trainings for pool in setting.pools), picture))
-    elif any(record.measurement.curve for pool in setting.pools for record in pool.trainings):
+    curves = trained(setting, choices)
+    if curves is setting:
         frames.append(loss_frame.fixed(setting, said, picture))
-    return Section(anchor, short, answer, tuple(frames))
+    elif curves is not None:
+        frames.append(loss_frame.tuned(curves, own, any(pool.trainings for pool in setting.pools), picture))
+    return Section(anchor, short, answer, tuple(frames), _absent(setting, bool(own), curves is not None))
+
+
+def _absent(setting: Setting, searched: bool, trained: bool) -> tuple[tuple[str, str], ...]:
+    """Return what this setting has no record of, each with the command that makes one."""
+    kinds = {record.kind for record in setting.records}
+    parts = {
+        "which batch size reaches a target first": ("time,target", searched),
+        "how fast samples go through": ("time", "time" in kinds),
+        "how much memory it takes": ("memory", "memory" in kinds),
+        "how the loss falls": ("convergence", trained or "convergence" in kinds),
+    }
+    return tuple((what, provenance.filling(setting.records, kind)) for what, (kind, there) in parts.items() if not there)
+
+
+def of_setting(setting: Setting, choices: Sequence[Choice]) -> list[Choice]:
+    """Return the choices of a setting, one for each loader that was searched."""
+    return [choice for choice in choices if pooling.common(choice.cell) == pooling.common(setting.pools[0].cell)]
+
+
+def trained(setting: Setting, choices: Sequence[Choice]) -> Setting | None:
+    """Return the loss curves to draw: at the best learning rates where there was a search, else the setting's, if any."""
+    tuned = tuned_curves.tuned(setting.title, of_setting(setting, choices))
+    if tuned is not None:
+        return tuned
+    return setting if any(r.measurement.curve for pool in setting.pools for r in pool.trainings) else None
 
 
 def _times(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:

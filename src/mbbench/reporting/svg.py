@@ -15,6 +15,8 @@ from mbbench.reporting import palette
 
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 _COORDINATES = ("d", "height", "points", "transform", "width", "x", "y")
+LONG = 20
+"""Corners of a path that is no marker."""
 _DROPPED = (f"{_SVG}metadata", f"{_SVG}style")
 
 
@@ -78,7 +80,7 @@ def _attributes(attributes: dict[str, str], prefix: str, used: set[str], styles:
         elif name == "id":
             changed |= {"id": f"{prefix}-{value}"} if value in used else {}
         elif name in _COORDINATES:
-            changed[name] = re.sub(r"-?\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", value)
+            changed[name] = _short(value)
         elif name in ("href", _LINK):
             changed["href"] = value.replace("#", f"#{prefix}-", 1)
         elif name == "style":
@@ -86,6 +88,12 @@ def _attributes(attributes: dict[str, str], prefix: str, used: set[str], styles:
         else:
             changed[name] = value.replace("url(#", f"url(#{prefix}-")
     return changed
+
+
+def _short(coordinates: str) -> str:
+    """Return coordinates with two decimals, along a curve with one: a tenth of a point is a fifth of a pixel."""
+    digits = 1 if coordinates.count("L") > LONG else 2
+    return re.sub(r"-?\d+\.\d+", lambda match: f"{float(match[0]):.{digits}f}", re.sub(r"\s+", " ", coordinates).strip())
 
 
 def _style(style: str) -> str:
