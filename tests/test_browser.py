@@ -113,15 +113,19 @@ def test_a_tab_shows_its_chart_and_the_address_says_which(visit):
 
 def test_the_theme_goes_round_is_kept_and_overrides_what_the_reader_prefers(visit):
     def paper(tab):
-        return tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        colors = "['body', '.verdict'].map(each => getComputedStyle(document.querySelector(each)).backgroundColor)"
+        return tab.evaluate(f"{colors}.join('; ')")
 
-    light, dark = "rgb(255, 255, 255)", "rgb(13, 17, 23)"
+    light = "rgb(255, 255, 255); rgb(246, 248, 250)"
+    dark = "rgb(13, 17, 23); rgb(21, 27, 35)"
     tab = visit(scheme="dark")
     assert paper(tab) == dark
     button = tab.get_by_role("button", name="Theme")
     for name, color in (("light", light), ("dark", dark), ("auto", dark), ("light", light)):
         button.click()
         assert (button.text_content(), paper(tab)) == (f"Theme: {name}", color)
+        scheme = tab.evaluate("getComputedStyle(document.documentElement).colorScheme")
+        assert scheme == ("light dark" if name == "auto" else name)
     tab = visit(scheme="dark")
     assert paper(tab) == light
     button.click()
@@ -186,3 +190,5 @@ def test_an_address_of_somebody_elses_does_nothing(visit, hash):
     tab = visit(hash)
     assert tab.evaluate("window.hit") is None
     assert tab.locator("[aria-sort], .off, details[open], main img").count() == 0
+    tab.locator("#s2-loss-equal [role=button] text").first.click()
+    assert re.fullmatch(r"#s2-loss-equal\?off=after[+\d.]+epochs", address(tab))
