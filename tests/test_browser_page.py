@@ -71,7 +71,7 @@ def test_text_in_charts_stands_out_from_the_page(visit, scheme):
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, ink
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 1100), ("light", 400)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 400)])
 def test_axe_finds_nothing_serious(visit, scheme, width):
     tab = visit("#s1-target?table;s2-throughput?table", scheme=scheme, width=width)
     found = axe.Axe().run(tab, options={"resultTypes": ["violations"]}).response["violations"]
@@ -93,7 +93,7 @@ def test_paper_has_every_chart_and_table_in_light_colours(visit):
     assert panels.count() == tab.locator("figure:visible").count() > 10
     assert tab.locator("table:visible").count() == tab.locator("table").count() > 5
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert tab.locator("header:visible, .files:visible, .filter:visible").count() == 0
+    assert tab.locator("header:visible, .files:visible, .filter:visible, form:visible").count() == 0
     assert tab.pdf().startswith(b"%PDF-")
 
 
@@ -114,7 +114,7 @@ def hostile(tmp_path_factory):
     text = path.read_text(encoding="utf-8")
     policy = re.search(r'<meta http-equiv="Content-Security-Policy"[^>]*>', text)[0]
     label = json.dumps(HOSTILE[1]).replace("<", "\\u003c")
-    text = text.replace(policy, "").replace('"keys": ["slice"]', f'"keys": [{label}]')
+    text = text.replace(policy, "").replace('"keys": ["slice"', f'"keys": [{label}')
     (path.parent / "open.html").write_text(text, encoding="utf-8")
     return path
 
