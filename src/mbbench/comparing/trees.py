@@ -1,0 +1,137 @@
+"""Two trees to compare: a worktree of the base beside the tree as it is, with head's benchmarks in both.
+
+Easy to get wrong: the worktree has to go whatever happens, and git remembers it until it is pruned; so it lies in a
+temporary folder that one function makes and removes, and what a killed run left is pruned before the next.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from mbbench.case import UsageError
+
+PREFIX = "mbbench-compare-"
+LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "requirements.txt", "constraints.txt", "Pipfile.lock")
+"""Files that say what is installed."""
+
+
+class Trees(NamedTuple):
+    """Where both sides lie, and what is to be said of them.
+
+    Attributes:
+        base: folder of the base.
+        head: folder of the head.
+        base_commit: of the base.
+        head_commit: of the head, None where the tree is as it is.
+        notes: what a reader should know: uncommitted changes, another environment.
+    """
+
+    base: Path
+    head: Path
+    base_commit: str
+    head_commit: str | None
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def trees(base: str, head: str | None, bench: str, folder: Path) -> Iterator[Trees]:
+    """Make both trees and remove what was made.
+
+    Args:
+        base: revision; what is compared with is its merge base with the head.
+        head: revision, None: the working tree as it is.
+        bench: folder of the benchmarks; head's is copied over the base's.
+        folder: anywhere inside the project.
+
+    Raises:
+        UsageError: no git, no such revision, no common history, no benchmarks, no room.
+    """
+    root = _root(folder)
+    head_commit = None if head is None else _commit(root, head)
+    base_commit = _merge_base(root, _commit(root, base), head_commit or _commit(root, "HEAD"))
+    _git(root, "worktree", "prune")
+    made = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+    try:
+        at = made / "base"
+        _add(root, at, base_commit)
+        other = root if head_commit is None else made / "head"
+        if head_commit is not None:
+            _add(root, other, head_commit)
+        if not (other / bench).is_dir():
+            raise UsageError(f"{other / bench} is no folder: give the benchmarks' folder with --bench")
+        _copy(other / bench, at / bench)
+        yield Trees(at, other, base_commit, head_commit, tuple(_notes(root, base_commit, head_commit)))
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        subprocess.run(["git", "worktree", "prune"], cwd=root, capture_output=True, check=False)
+
+
+def _root(folder: Path) -> Path:
+    if shutil.which("git") is None:
+        raise UsageError("git is not installed: mbbench compare takes the base from the project's history")
+    try:
+        return Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
+    except UsageError:
+        raise UsageError(f"{folder} is in no git repository: mbbench compare takes the base from its history") from None
+
+
+def _commit(root: Path, revision: str) -> str:
+    try:
+        return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    except UsageError:
+        shallow = _git(root, "rev-parse", "--is-shallow-repository") == "true"
+        hint = (
+            ": the clone is shallow, fetch its history with `git fetch --unshallow` (in CI: fetch-depth: 0)"
+            if shallow
+            else ""
+        )
+        raise UsageError(f"{revision!r} is no revision of this repository{hint}") from None
+
+
+def _merge_base(root: Path, base: str, head: str) -> str:
+    try:
+        return _git(root, "merge-base", base, head)
+    except UsageError:
+        if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+            depth = "`git fetch --unshallow` (in CI: fetch-depth: 0)"
+            raise UsageError(f"the clone is too shallow to hold what {base[:12]} and head have in common: {depth}") from None
+        raise UsageError(f"{base[:12]} and head have no history in common: name another base") from None
+
+
+def _add(root: Path, at: Path, commit: str) -> None:
+    try:
+        _git(root, "worktree", "add", "--detach", "--quiet", str(at), commit)
+    except UsageError as error:
+        free = shutil.disk_usage(at.parent).free
+        raise UsageError(f"no worktree of {commit[:12]} in {at.parent} ({free / 2**20:.0f} MiB free): {error}") from None
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    except (OSError, shutil.Error) as error:
+        raise UsageError(f"{source} could not be copied to {target}: {error}") from None
+
+
+def _notes(root: Path, base: str, head: str | None) -> Iterator[str]:
+    if head is None and _git(root, "status", "--porcelain"):
+        yield "head is the working tree with its uncommitted changes"
+    to = [head] if head is not None else []
+    changed = _git(root, "diff", "--name-only", base, *to, "--", *LOCKS).split()
+    if changed:
+        yield (
+            f"{', '.join(changed)} differ: both sides run in head's environment; what the base would need, install it with "
+            "--setup, or compare in two environments"
+        )
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(f"git {arguments[0]} failed: {done.stderr.strip().splitlines()[-1:] or done.returncode}")
+    return done.stdout.strip()

@@ -1,0 +1,131 @@
+"""Decide whether a commit made a benchmark slower: from the effects of its blocks to a verdict. Lists in, a verdict out.
+
+Two stages, so that a false alarm needs two independent ones: screening looks at both clocks after 10, 16 and 24 blocks, at
+1 % in all; what it flags is measured anew in fresh processes and has to be seen again, in the same direction, at 1 %. Easy
+to get wrong: the effect that was flagged is the luckiest of many and too large, so size and interval of a flagged change
+come from the confirming blocks alone; and "not shown to be slower" is not "same".
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mbbench.reporting import sign_flip
+from mbbench.reporting.stats import Estimate
+
+LOOKS = (10, 16, 24)
+"""Blocks after which screening looks."""
+ALPHA = 0.01
+"""Of each stage, in each direction: a share of identical code that it calls changed."""
+TOLERANCE = 0.03
+"""A change that matters, as a part."""
+
+Direction = Literal["slower", "faster"]
+Verdict = Literal["slower", "faster", "same", "undecided"]
+Effects = Mapping[str, Sequence[float]]
+"""Log ratios of head over base, one a block, by clock: "wall" and "cpu", or "device"."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A change that a stage has seen, and on which clock."""
+
+    direction: Direction
+    clock: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one benchmark.
+
+    Attributes:
+        verdict: confirmed and large enough, or its interval inside the tolerance, or undecided.
+        clock: that the ratio is of.
+        ratio: head over base, with its 95 % interval where there are blocks enough; n is the number of blocks.
+        smallest_detectable: the least change, as a part, that would have been flagged given this spread; None without one.
+    """
+
+    verdict: Verdict
+    clock: str
+    ratio: Estimate
+    smallest_detectable: float | None
+
+
+def screen(effects: Effects) -> Flag | None:
+    """Return the change that a look at these blocks shows, None where it shows none. Each look spends its share of `ALPHA`.
+
+    Args:
+        effects: of all blocks so far, as many for every clock.
+    """
+    return _seen(effects, ALPHA / (len(LOOKS) * max(1, len(effects))), None)
+
+
+def confirm(effects: Effects, flag: Flag) -> bool:
+    """Return whether fresh blocks show the flagged change again: in its direction, on its clock."""
+    return _seen({flag.clock: effects[flag.clock]}, ALPHA, flag.direction) is not None
+
+
+def change(screened: Effects, flag: Flag | None, confirming: Effects | None, tolerance: float = TOLERANCE) -> Change:
+    """Return the verdict on a benchmark.
+
+    Args:
+        screened: effects of the screening blocks.
+        flag: what they showed, None: nothing.
+        confirming: effects of fresh blocks; None where none could be measured.
+        tolerance: the least change that matters, as a part.
+    """
+    if flag is None or confirming is None:
+        clock = next(iter(screened)) if flag is None else flag.clock
+        return _undirected(screened[clock], clock, tolerance)
+    values = confirming[flag.clock]
+    ratio = estimate(values)
+    beyond = ratio.value >= 1 + tolerance if flag.direction == "slower" else ratio.value <= 1 / (1 + tolerance)
+    if confirm(confirming, flag) and beyond:
+        return Change(flag.direction, flag.clock, ratio, smallest_detectable(values))
+    return _undirected(values, flag.clock, tolerance)
+
+
+def estimate(effects: Sequence[float]) -> Estimate:
+    """Return the ratio of head over base with its 95 % interval; none with fewer than seven blocks."""
+    mean = math.fsum(effects) / len(effects)
+    ends = sign_flip.interval(effects)
+    low, high = (None, None) if ends is None else (math.exp(min(ends[0], mean)), math.exp(max(ends[1], mean)))
+    return Estimate(value=math.exp(mean), low=low, high=high, n=len(effects), unit="ratio")
+
+
+def smallest_detectable(effects: Sequence[float]) -> float | None:
+    """Return the least change that screening would have flagged with blocks that spread like these; None with too few.
+
+    It is how far the interval at the screening's share reaches above the mean.
+    """
+    share = ALPHA / (len(LOOKS) * 2)
+    ends = sign_flip.interval(effects, 1 - 2 * share)
+    return None if ends is None else math.expm1(math.fsum(effects) / len(effects) - ends[0])
+
+
+def _undirected(effects: Sequence[float], clock: str, tolerance: float) -> Change:
+    ratio = estimate(effects)
+    within = (
+        ratio.low is not None and ratio.high is not None and 1 / (1 + tolerance) < ratio.low <= ratio.high < 1 + tolerance
+    )
+    return Change("same" if within else "undecided", clock, ratio, smallest_detectable(effects))
+
+
+def _seen(effects: Effects, alpha: float, wanted: Direction | None) -> Flag | None:
+    """Return the most certain change below a share, None where there is none."""
+    shares = {
+        Flag(direction, clock): test(values)
+        for clock, values in effects.items()
+        if len(values) >= sign_flip.FEWEST_BLOCKS
+        for direction, test in _TESTS.items()
+        if wanted in (None, direction)
+    }
+    least = min(shares, key=lambda flag: shares[flag], default=None)
+    return least if least is not None and shares[least] <= alpha else None
+
+
+_TESTS: dict[Direction, Callable[[Sequence[float]], float]] = {
+    "slower": sign_flip.p_larger,
+    "faster": sign_flip.p_smaller,
+}
