@@ -4,6 +4,9 @@ import json
 import re
 
 import pytest
+import synthetic as s
+
+from mbbench.reporting import page
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make venv")
 
@@ -196,3 +199,15 @@ def test_an_address_of_somebody_elses_does_nothing(visit, hash):
     assert tab.locator("[aria-sort], .off, details[open], main img").count() == 0
     tab.locator("#s2-loss-equal [role=button] text").first.click()
     assert re.fullmatch(r"#s2-loss-equal\?off=after[+\d.]+epochs", address(tab))
+
+
+def test_a_page_without_charts_or_without_readings_is_no_fault(visit, tmp_path, monkeypatch):
+    page.build([s.failure(s.case(32))], tmp_path / "failed.html")
+    tab = visit("#failures?sort=pass", path=tmp_path / "failed.html")
+    assert tab.locator("#failures [aria-sort]").count() == 1
+    monkeypatch.setattr(page, "MOST_BYTES", -1)
+    page.build(s.time_records(s.case(32), 0.1), tmp_path / "large.html", figures=False)
+    tab = visit(path=tmp_path / "large.html")
+    assert tab.locator("#s1-epoch .files button").count() == 3
+    assert tab.locator(".plot[tabindex]").count() == 0
+    assert pressed(tab, "s1-epoch") == {"slice": True}

@@ -74,6 +74,8 @@ def test_text_in_charts_stands_out_from_the_page(visit, scheme):
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 400)])
 def test_axe_finds_nothing_serious(visit, scheme, width):
     tab = visit("#s1-target?table;s2-throughput?table", scheme=scheme, width=width)
+    tab.locator("#explorer").scroll_into_view_if_needed()
+    tab.locator("#explorer canvas").wait_for()  # it is drawn when it comes near
     found = axe.Axe().run(tab, options={"resultTypes": ["violations"]}).response["violations"]
     assert [
         (each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in ("serious", "critical")

@@ -11,6 +11,7 @@ function chart(plot, off, changed) {
   const svg = plot.querySelector("svg");
   const readings = plot.querySelector("script"); // left out where the page was too large
   const { title, keys: names, series } = readings ? JSON.parse(readings.textContent) : { keys: [], series: [] };
+  for (const part of svg.querySelectorAll("[data-key]")) names[part.dataset.key] ||= part.textContent.trim();
   const update = legend(svg, names, off, changed);
   if (series.length) {
     reading(plot, svg, series.map(({ keys, points }) => ({

@@ -133,6 +133,7 @@ addEventListener("DOMContentLoaded", () => {
   };
   frames.push(...[...document.querySelectorAll(".frame:has(figure), #failures")].map((root) => frame(root, changed)));
   addEventListener("hashchange", () => restore(frames, location.hash));
+  addEventListener("resize", follow);
   addEventListener("scroll", follow, { capture: true, passive: true });
   restore(frames, location.hash);
 });
