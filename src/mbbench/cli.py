@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from mbbench import __version__, api, case, planner
+from mbbench import __version__, api, case, compare, planner
 from mbbench.axes import read_seconds
 from mbbench.record import FAULTS, Record
 from mbbench.terminal import close, micro_batches, numbers, planned, screen, split, watched
@@ -199,6 +199,9 @@ def advise(
         problem = shlex.quote(records[-1].case.problem)
         raise case.UsageError(f"no steps to a target were searched for: mbbench run {problem} --time 60s")
     typer.echo(advising.to_json(chosen) if as_json else "\n".join(advising.lines(chosen)))
+
+
+app.command("compare", epilog="Example: mbbench compare main --time 5m")(compare.command)
 
 
 @app.command("list", epilog="Example: mbbench list --results results/")

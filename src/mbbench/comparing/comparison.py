@@ -11,51 +11,16 @@ from dataclasses import dataclass, field
 from mbbench.comparing.blocks import Block, NotComparableError, Side, Zygote, effects
 from mbbench.comparing.trees import Trees
 from mbbench.reporting import gate
+from mbbench.reporting.compared import Comparison
 from mbbench.reporting.gate import Change, Flag
 
 BLOCKS_A_ZYGOTE = 4
 """After which everything is imported anew: what one process has in its memory is luck too."""
 CONFIRMING = 12
 """Blocks: 7 are the fewest for 1 %; of a 5 % change at a spread of 2 % a block 12 miss 1 in 1000."""
-MOST_GATED = 6
+WORKING = "the working tree"
 
 Say = Callable[[str], None]
-
-
-@dataclass
-class Comparison:
-    """What a comparison found.
-
-    Attributes:
-        trees: what was compared.
-        changes: the verdict on each benchmark.
-        control: that on a second child of the base, None where there was no block.
-        control_name: the benchmark that it ran.
-        lost: benchmarks without a verdict, each with its reason.
-        missing: benchmarks that only the base has: its own, since head's are copied over it, so usually none.
-        new: benchmarks that only head can collect.
-        own: the project's own modules and where each side loaded them from.
-        blocks: how many were run in all.
-        seconds: taken in all.
-        unfinished: why it ended early, "" where it did not.
-    """
-
-    trees: Trees
-    changes: dict[str, Change] = field(default_factory=dict)
-    control: Change | None = None
-    control_name: str = ""
-    lost: dict[str, str] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-    new: tuple[str, ...] = ()
-    own: dict[str, dict[str, str]] = field(default_factory=dict)
-    blocks: int = 0
-    seconds: float = 0.0
-    unfinished: str = ""
-
-    @property
-    def unreliable(self) -> bool:
-        """Whether the control, which compares the base with itself, was flagged."""
-        return self.control is not None and self.control.verdict in ("slower", "faster")
 
 
 @dataclass
@@ -63,6 +28,7 @@ class _Run:
     """A comparison under way."""
 
     found: Comparison
+    trees: Trees
     arguments: Sequence[str]
     until: float
     tolerance: float
@@ -70,6 +36,7 @@ class _Run:
     threads: int
     seed: int
     control: str = ""
+    test_s: float = 0.0
     screened: list[Block] = field(default_factory=list)
     flags: dict[str, Flag] = field(default_factory=dict)
     confirming: list[Block] = field(default_factory=list)
@@ -100,7 +67,8 @@ def compare(
         NotComparableError: no side-by-side run is possible.
     """
     began = time.monotonic()
-    run = _Run(Comparison(trees), arguments, began + within_s, tolerance, say, threads, seed)
+    found = Comparison(trees.base_commit, trees.head_commit or WORKING, trees.notes, tolerance)
+    run = _Run(found, trees, arguments, began + within_s, tolerance, say, threads, seed)
     try:
         _screen(run)
         _confirm(run)
@@ -111,21 +79,32 @@ def compare(
     return run.found
 
 
+def collected(trees: Trees, arguments: Sequence[str], threads: int = 1) -> list[str]:
+    """Return the benchmarks that would be compared: those of the gate where there are any, unless some are asked for."""
+    with Zygote(arguments, threads) as zygote:
+        block = zygote.run([Side("base", trees.base, trees.head), Side("head", trees.head, trees.base)], {})
+    return _wanted(block, arguments)
+
+
+def _wanted(block: Block, arguments: Sequence[str]) -> list[str]:
+    both = [test for test in block.collected["head"] if test in block.collected["base"]]
+    gated = [test for test in both if test in block.gate]
+    return gated if gated and "-k" not in arguments else both
+
+
 def _screen(run: _Run) -> None:
     """Run blocks of what is open; at each look, flag what changed and let go what is the same."""
-    first = _blocks(run, run.screened, 1, None)
-    if not first:
-        return
-    block, found = first[0], run.found
-    base, head = block.collected["base"], block.collected["head"]
+    with Zygote(run.arguments, run.threads) as zygote:
+        trees = run.trees
+        block = zygote.run([Side("base", trees.base, trees.head), Side("head", trees.head, trees.base)], {})
+    found, base, head = run.found, block.collected["base"], block.collected["head"]
     found.missing, found.new = tuple(t for t in base if t not in head), tuple(t for t in head if t not in base)
-    found.own = block.own
-    open_tests = [test for test in head if test in block.ratios]
-    if not open_tests:
-        return
-    run.control = min(open_tests, key=lambda test: block.seconds[test])
+    open_tests = _wanted(block, run.arguments)
+    run.control = open_tests[0] if open_tests else ""
     for look in gate.LOOKS:
-        _blocks(run, run.screened, look - len(run.screened), open_tests)
+        # What is flagged already is to be confirmed in the same time.
+        _blocks(run, run.screened, look - len(run.screened), open_tests, CONFIRMING * len(run.flags) * run.test_s)
+        open_tests = [test for test in open_tests if test not in run.found.lost]
         for test in list(open_tests):
             seen = effects(run.screened, test)
             flag = gate.screen(seen)
@@ -139,37 +118,37 @@ def _screen(run: _Run) -> None:
 
 
 def _confirm(run: _Run) -> None:
-    if run.flags and not run.found.unfinished:
-        _blocks(run, run.confirming, CONFIRMING, list(run.flags))
+    if run.flags:
+        _blocks(run, run.confirming, CONFIRMING, list(run.flags), 0.0)
 
 
-def _blocks(run: _Run, into: list[Block], count: int, tests: list[str] | None) -> list[Block]:
+def _blocks(run: _Run, into: list[Block], count: int, tests: list[str], reserve_s: float) -> None:
     """Run so many blocks more, in fresh zygotes; lose a benchmark where it ends its child; stop when there is no time."""
-    trees, made = run.found.trees, list[Block]()
-    longest_s = 0.0
-    while len(made) < count:
+    trees, made, longest_s = run.trees, 0, 0.0
+    while made < count:
         with Zygote(run.arguments, run.threads) as zygote:
-            for _ in range(min(BLOCKS_A_ZYGOTE, count - len(made))):
+            for _ in range(min(BLOCKS_A_ZYGOTE, count - made)):
                 began = time.monotonic()
-                if began + longest_s > run.until:
+                if began + longest_s + reserve_s > run.until:
                     run.found.unfinished = "the time was over"
-                    return made
+                    return
                 sides = [Side("base", trees.base, trees.head), Side("head", trees.head, trees.base)]
-                keep: dict[str, list[str]] | None = None
-                if tests is not None:
-                    alive = [test for test in tests if test not in run.found.lost]
-                    keep = {"base": alive, "head": alive}
-                    if run.control in alive:
-                        sides.append(Side("control", trees.base, trees.head))
-                        keep["control"] = [run.control]
+                alive = [test for test in tests if test not in run.found.lost]
+                if not alive:
+                    return
+                keep = {"base": alive, "head": alive}
+                if run.control in alive:
+                    sides.append(Side("control", trees.base, trees.head))
+                    keep["control"] = [run.control]
                 block = zygote.run(sides, keep, run.seed + run.found.blocks)
                 run.found.lost |= block.lost
+                run.found.own = run.found.own or block.own
                 run.found.blocks += 1
-                made.append(block)
+                made += 1
                 into.append(block)
-                longest_s = max(longest_s, time.monotonic() - began)
-                run.say(f"block {run.found.blocks}: {len(block.ratios)} benchmarks in {time.monotonic() - began:.1f} s")
-    return made
+                took_s = time.monotonic() - began
+                longest_s, run.test_s = max(longest_s, took_s), took_s / len(alive)
+                run.say(f"block {run.found.blocks}: {len(block.ratios)} benchmarks in {took_s:.1f} s")
 
 
 def _judge(run: _Run) -> None:

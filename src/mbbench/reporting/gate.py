@@ -44,12 +44,14 @@ class Change:
         clock: that the ratio is of.
         ratio: head over base, with its 95 % interval where there are blocks enough; n is the number of blocks.
         smallest_detectable: the least change, as a part, that would have been flagged given this spread; None without one.
+        suspected: what screening showed where it was not confirmed or could not be.
     """
 
     verdict: Verdict
     clock: str
     ratio: Estimate
     smallest_detectable: float | None
+    suspected: Direction | None = None
 
 
 def screen(effects: Effects) -> Flag | None:
@@ -77,13 +79,13 @@ def change(screened: Effects, flag: Flag | None, confirming: Effects | None, tol
     """
     if flag is None or confirming is None:
         clock = next(iter(screened)) if flag is None else flag.clock
-        return _undirected(screened[clock], clock, tolerance)
+        return _undirected(screened[clock], clock, tolerance, flag)
     values = confirming[flag.clock]
     ratio = estimate(values)
     beyond = ratio.value >= 1 + tolerance if flag.direction == "slower" else ratio.value <= 1 / (1 + tolerance)
     if confirm(confirming, flag) and beyond:
         return Change(flag.direction, flag.clock, ratio, smallest_detectable(values))
-    return _undirected(values, flag.clock, tolerance)
+    return _undirected(values, flag.clock, tolerance, flag)
 
 
 def estimate(effects: Sequence[float]) -> Estimate:
@@ -104,12 +106,13 @@ def smallest_detectable(effects: Sequence[float]) -> float | None:
     return None if ends is None else math.expm1(math.fsum(effects) / len(effects) - ends[0])
 
 
-def _undirected(effects: Sequence[float], clock: str, tolerance: float) -> Change:
+def _undirected(effects: Sequence[float], clock: str, tolerance: float, flag: Flag | None) -> Change:
     ratio = estimate(effects)
     within = (
         ratio.low is not None and ratio.high is not None and 1 / (1 + tolerance) < ratio.low <= ratio.high < 1 + tolerance
     )
-    return Change("same" if within else "undecided", clock, ratio, smallest_detectable(effects))
+    verdict: Verdict = "same" if within else "undecided"
+    return Change(verdict, clock, ratio, smallest_detectable(effects), None if flag is None else flag.direction)
 
 
 def _seen(effects: Effects, alpha: float, wanted: Direction | None) -> Flag | None:
