@@ -148,9 +148,15 @@ class Zygote:
                 block.lost[test] = str(error)
                 return  # the others of this block are not reached; the caller runs another one without this
         for name, connection in children.items():
-            _, _, foreign, own = _heard(name, connection, "end")
+            _, _, foreign, own, strays = _heard(name, connection, "end")
             if foreign:
                 raise NotComparableError(f"{name} ran code of the other side: {', '.join(sorted(foreign.values())[:3])}")
+            if strays:
+                raise NotComparableError(f"{name} ran a copy from elsewhere: {', '.join(sorted(strays.values())[:3])}")
+            if wanted[name] and block.ratios and not own:
+                raise NotComparableError(
+                    f"the benchmarks import nothing of the project in {name}: no commit could change them"
+                )
             block.own[name] = own
 
     @contextlib.contextmanager

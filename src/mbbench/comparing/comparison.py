@@ -107,6 +107,8 @@ def _screen(run: _Run) -> None:
         open_tests = [test for test in open_tests if test not in run.found.lost]
         for test in list(open_tests):
             seen = effects(run.screened, test)
+            if not seen["wall"]:
+                continue
             flag = gate.screen(seen)
             if flag is not None:
                 run.flags[test] = flag
@@ -144,7 +146,7 @@ def _blocks(run: _Run, into: list[Block], count: int, tests: list[str], reserve_
                 run.found.lost |= block.lost
                 run.found.own = run.found.own or block.own
                 run.found.blocks += 1
-                made += 1
+                made += len(block.ratios) + len(block.lost) >= len(alive)  # a crash ends a block early
                 into.append(block)
                 took_s = time.monotonic() - began
                 longest_s, run.test_s = max(longest_s, took_s), took_s / len(alive)

@@ -150,25 +150,29 @@ def run(side: dict[str, str], arguments: list[str]) -> int:
         _install(parked)
         options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "-q", "--rootdir", str(tree)]
         status = int(pytest.main([*options, *arguments], plugins=[parked]))
-        connection.send(("end", status, *_origins(tree, Path(side["other"]))))
+        connection.send(("end", status, *_origins(tree.resolve(), Path(side["other"]).resolve())))
     sys.stdout.flush()
     return status
 
 
-def _origins(tree: Path, other: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the modules that were loaded from the other tree, and where each top-level module of this tree came from."""
-    foreign, own = {}, {}
+def _origins(tree: Path, other: Path) -> tuple[dict[str, str], ...]:
+    """Return the modules from the other tree, the project's top-level modules from this one, and those from elsewhere.
+
+    An environment may lie inside the tree: what is installed there is elsewhere.
+    """
+    foreign, own, strays = dict[str, str](), dict[str, str](), dict[str, str]()
     names = _packages(tree)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if not isinstance(file, str):
             continue
         path = Path(os.path.realpath(file))
-        if path.is_relative_to(other):
+        installed = "site-packages" in path.parts
+        if path.is_relative_to(other) and not installed and not (tree.is_relative_to(other) and path.is_relative_to(tree)):
             foreign[name] = str(path)
-        if name in names:
-            own[name] = str(path)
-    return foreign, own
+        elif name in names:
+            (own if path.is_relative_to(tree) and not installed else strays)[name] = str(path)
+    return foreign, own, strays
 
 
 def _packages(tree: Path) -> set[str]:

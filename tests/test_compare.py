@@ -1,0 +1,382 @@
+"""Two trees side by side: each child runs its own tree's code or says so, a crash costs one benchmark, nothing stays."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from mbbench.case import UsageError
+from mbbench.comparing import blocks, comparison, trees
+from mbbench.comparing.blocks import NotComparableError, Side, Zygote
+from mbbench.reporting import compared, gate
+from mbbench.reporting.compared import Comparison
+from mbbench.reporting.gate import Change
+from mbbench.reporting.stats import Estimate
+
+SPIN = """
+def work(n={n}):
+    total = 0
+    for i in range(n):
+        total += i
+    return total
+"""
+BENCH = """
+import os, signal, time
+import pytest
+import toy
+
+def test_plain(benchmark):
+    assert benchmark(toy.work) > 0
+
+def test_pedantic(benchmark):
+    assert benchmark.pedantic(toy.work, setup=lambda: ((5000,), {}), rounds=3) > 0
+
+def test_not_a_benchmark():
+    assert toy.work() > 0
+"""
+CRASH = """
+def test_crashes(benchmark):
+    if getattr(toy, "CRASHES", False):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    benchmark(toy.work)
+"""
+
+
+def git(folder, *arguments):
+    identity = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    environment = os.environ | identity | {"GIT_CONFIG_GLOBAL": os.devnull}
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def project(folder, bench=BENCH, base=4000, head=8000):
+    """Make a stranger's repository: own package in src layout, own benchmarks, two commits."""
+    for name, text in {
+        "src/toy/__init__.py": SPIN.format(n=base),
+        "bench/test_x.py": bench,
+        "pyproject.toml": "[project]\nname = 'toy'\nversion = '0'\n",
+        ".gitignore": "__pycache__\n",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "base")
+    git(folder, "branch", "base")
+    (folder / "src/toy/__init__.py").write_text(SPIN.format(n=head) + "\nCRASHES = True\n")
+    git(folder, "commit", "-qam", "head")
+    return folder
+
+
+def worktrees(folder):
+    return git(folder, "worktree", "list").splitlines()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(blocks, "CHUNKS", 8)
+    monkeypatch.setattr(blocks, "TURN_S", 0.004)
+
+
+def one_block(made, keep=None):
+    with Zygote(["bench"]) as zygote:
+        return zygote.run([Side("base", made.base, made.head), Side("head", made.head, made.base)], keep)
+
+
+# ---- one block
+
+
+def test_a_block_runs_each_side_on_its_own_code(tmp_path, quick):
+    root = project(tmp_path)
+    with trees.trees("base", None, "bench", root) as made:
+        block = one_block(made)
+    tests = ["bench/test_x.py::test_plain", "bench/test_x.py::test_pedantic"]
+    assert block.collected == {"base": tests, "head": tests}
+    assert list(block.ratios) == tests
+    plain, pedantic = (blocks.effects([block], test) for test in tests)
+    assert all(0.3 < value < 1.2 for clock in ("wall", "cpu") for value in plain[clock])  # log 2 = 0.69
+    assert all(abs(value) < 0.3 for value in pedantic["cpu"])  # given its own n, both sides do the same
+    assert block.own["base"] == {"toy": str(made.base / "src/toy/__init__.py")}
+    assert block.own["head"] == {"toy": str(root / "src/toy/__init__.py")}
+    assert block.lost == {}
+
+
+def test_a_crash_costs_that_benchmark_only(tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(gate, "LOOKS", (2,))
+    root = project(tmp_path, BENCH.replace("def test_plain", CRASH + "\ndef test_plain"))
+    with trees.trees("base", None, "bench", root) as made:
+        found = comparison.compare(made, ["bench"], within_s=300.0)
+    assert found.lost == {"bench/test_x.py::test_crashes": "head crashed"}
+    assert set(found.changes) == {"bench/test_x.py::test_plain", "bench/test_x.py::test_pedantic"}
+    assert {change.ratio.n for change in found.changes.values()} == {2}
+    assert {change.verdict for change in found.changes.values()} == {"undecided"}  # from two blocks nothing follows
+    assert found.blocks == 3  # the one that crashed came to nobody else
+    assert found.control_name == ""  # it was the first, which crashed
+
+
+def test_no_time_leaves_a_verdict_that_says_so(tmp_path, quick):
+    root = project(tmp_path)
+    with trees.trees("base", None, "bench", root) as made:
+        found = comparison.compare(made, ["bench"], within_s=0.1)
+    assert (found.unfinished, found.changes, found.exit_code()) == ("the time was over", {}, 4)
+
+
+TRAPS = {
+    "the other tree's benchmarks": "import sys; sys.path.insert(0, {head!r})",
+    "a copy installed elsewhere": "import sys; sys.path.insert(0, {copy!r})",
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_code_that_is_not_the_sides_own_is_no_comparison(tmp_path, quick, trap):
+    root = project(tmp_path / "project")
+    copy = tmp_path / "copy"
+    (copy / "toy").mkdir(parents=True)
+    (copy / "toy/__init__.py").write_text(SPIN.format(n=10))
+    text = TRAPS[trap].format(head=str(root / "src"), copy=str(copy))
+    (root / "bench/conftest.py").write_text(text)
+    with trees.trees("base", None, "bench", root) as made, pytest.raises(NotComparableError, match=r"ran (code of|a copy)"):
+        one_block(made)
+    assert len(worktrees(root)) == 1
+
+
+def test_a_package_that_the_zygote_had_imported_is_no_comparison(tmp_path, quick, monkeypatch):
+    root = project(tmp_path / "project")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text("import toy\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{root / 'src'}")
+    with trees.trees("base", None, "bench", root) as made, pytest.raises(NotComparableError, match="code of the other side"):
+        one_block(made)
+
+
+def test_benchmarks_that_import_nothing_of_the_project_are_no_comparison(tmp_path, quick):
+    root = project(tmp_path, "def test_sum(benchmark):\n    benchmark(sum, range(100))\n")
+    with trees.trees("base", None, "bench", root) as made, pytest.raises(NotComparableError, match="import nothing"):
+        one_block(made)
+
+
+def test_a_head_that_does_not_import_says_why(tmp_path, quick):
+    root = project(tmp_path)
+    (root / "src/toy/__init__.py").write_text("import no_such_module\n")
+    with trees.trees("base", None, "bench", root) as made, pytest.raises(NotComparableError, match="head could not be"):
+        one_block(made)
+
+
+def test_a_benchmark_that_only_one_side_can_run_is_lost_with_its_reason(tmp_path, quick):
+    bench = (
+        BENCH + "\ndef test_new(benchmark):\n    benchmark(lambda: toy.CRASHES)\n\ndef test_never(benchmark):\n    pass\n"
+    )
+    root = project(tmp_path, bench)
+    with trees.trees("base", None, "bench", root) as made:
+        block = one_block(made)
+    assert "AttributeError" in block.lost["bench/test_x.py::test_new"]
+    assert block.lost["bench/test_x.py::test_new"].startswith("base: failed in call")
+    assert "never called benchmark" in block.lost["bench/test_x.py::test_never"]
+    assert "bench/test_x.py::test_plain" in block.ratios
+
+
+def test_a_gate_is_all_that_is_compared_unless_asked_for(tmp_path, quick):
+    marked = BENCH.replace("def test_pedantic", "@pytest.mark.gate\ndef test_pedantic")
+    root = project(tmp_path, marked)
+    (root / "bench/pytest.ini").write_text("[pytest]\nmarkers =\n    gate: compared\n")
+    with trees.trees("base", None, "bench", root) as made:
+        assert comparison.collected(made, ["bench"]) == ["bench/test_x.py::test_pedantic"]
+        assert comparison.collected(made, ["bench", "-k", "plain"]) == ["bench/test_x.py::test_plain"]
+
+
+# ---- trees
+
+
+def test_the_base_is_the_merge_base_and_goes_whatever_happens(tmp_path):
+    root = project(tmp_path)
+    git(root, "checkout", "-q", "-b", "other", "base")
+    (root / "README").write_text("other")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "other")
+    git(root, "checkout", "-q", "main")
+    base = git(root, "rev-parse", "base").strip()
+    with pytest.raises(RuntimeError, match=base), trees.trees("other", None, "bench", root) as made:
+        raise RuntimeError(f"{made.base_commit} {len(worktrees(root))}")
+    assert len(worktrees(root)) == 1
+    assert not made.base.exists()
+
+
+def test_heads_benchmarks_lie_over_the_bases(tmp_path):
+    root = project(tmp_path)
+    (root / "bench/test_x.py").write_text("# new\n")
+    with trees.trees("base", None, "bench", root) as made:
+        assert (made.base / "bench/test_x.py").read_text() == "# new\n"
+        assert made.notes == ("head is the working tree with its uncommitted changes",)
+    with trees.trees("base", "main", "bench", root) as made:
+        assert made.head_commit == git(root, "rev-parse", "main").strip()
+        assert (made.base / "bench/test_x.py").read_text() == BENCH
+        assert made.notes == ()
+
+
+def test_what_cannot_be_compared_is_one_line(tmp_path):
+    root = project(tmp_path / "project")
+    for base, head, bench, words in (
+        ("no-such", None, "bench", "no revision"),
+        ("base", "no-such", "bench", "no revision"),
+        ("--help", None, "bench", "no revision"),
+        ("base", None, "nowhere", "no folder"),
+    ):
+        with pytest.raises(UsageError, match=words), trees.trees(base, head, bench, root):
+            pass
+    with pytest.raises(UsageError, match="no git repository"), trees.trees("base", None, "bench", tmp_path):
+        pass
+    git(root, "checkout", "-q", "--orphan", "alone")
+    git(root, "commit", "-qm", "alone")
+    with pytest.raises(UsageError, match="no history in common"), trees.trees("base", None, "bench", root):
+        pass
+
+
+def test_a_shallow_clone_says_what_to_fetch(tmp_path):
+    root = project(tmp_path / "project")
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{root}", "shallow")
+    with pytest.raises(UsageError, match="--unshallow"), trees.trees("origin/base", None, "bench", tmp_path / "shallow"):
+        pass
+
+
+def test_a_changed_lock_file_is_noted(tmp_path):
+    root = project(tmp_path)
+    (root / "requirements.txt").write_text("numpy==2\n")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "lock")
+    with trees.trees("base", "main", "bench", root) as made:
+        (note,) = made.notes
+    assert note.startswith("requirements.txt differ: both sides run in head's environment")
+
+
+# ---- words
+
+
+def change(verdict, ratio=1.1, low=1.05, high=1.15, n=12, **fields):
+    value = Estimate(value=ratio, low=low, high=high, n=n, unit="ratio")
+    return Change(**({"verdict": verdict, "clock": "wall", "ratio": value, "smallest_detectable": 0.02} | fields))
+
+
+SAME = change("same", 1.001, 0.99, 1.01)
+HOSTILE = "bench/x.py::test[</td><script>|`*\x00\n::error::\U0001f600]"
+
+
+def found(**changes):
+    return Comparison("a" * 40, "b" * 40, changes=changes, control=SAME, control_name="t", blocks=22, seconds=60.0)
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict", "code", "strict"),
+    [
+        (found(t=SAME), "same", 0, 0),
+        (found(t=SAME, u=change("slower")), "slower", 1, 1),
+        (found(t=change("faster", 0.9, 0.85, 0.95)), "faster", 0, 0),
+        (found(t=change("undecided"), u=SAME), "undecided", 0, 3),
+        (Comparison("a", "b", lost={"t": "head crashed"}), "nothing", 4, 4),
+        (Comparison("a", "b", changes={"t": change("slower")}, control=change("slower")), "unreliable", 0, 4),
+    ],
+)
+def test_exit_codes(made, verdict, code, strict):
+    assert (made.verdict, made.exit_code(), made.exit_code(strict=True)) == (verdict, code, strict)
+    assert json.loads(compared.to_json(made))["verdict"] == verdict
+    assert compared.lines(made)[0] == compared.headline(made)
+
+
+def test_the_headline_names_the_worst_and_what_could_have_been_missed():
+    both = found(a=change("slower", 1.05, 1.03, 1.07), b=change("slower", 1.2, 1.1, 1.3), c=SAME)
+    assert compared.headline(both) == f"Slower than {'a' * 12}: b by +20.0 %. 3 benchmarks: 2 slower, 1 same."
+    missed = found(t=change("undecided", smallest_detectable=0.04), u=SAME)
+    assert compared.headline(missed).endswith("A change below 4 % could have been missed.")
+    noisy = Comparison("a", "b", changes={"t": change("slower")}, control=change("slower", 1.07), control_name="t")
+    assert "unreliable" in compared.headline(noisy)
+    assert "+7.0 %" in compared.headline(noisy)
+
+
+def test_what_was_flagged_and_not_confirmed_is_said():
+    (line,) = [each for each in compared.lines(found(t=change("undecided", suspected="slower"))) if "t:" in each][:1]
+    assert "it looked slower, which was not confirmed" in line
+
+
+def test_markdown_keeps_within_its_bytes_and_shows_names_as_they_are():
+    many = found(**{f"bench/x.py::test[{number}]": SAME for number in range(3000)}, **{HOSTILE: change("slower")})
+    for most in (compared.MOST_SUMMARY, compared.MOST_COMMENT, 2000):
+        text = compared.markdown(many, most)
+        assert len(text.encode()) <= most
+        assert "Slower than" in text.splitlines()[0]
+    assert "more rows are left out" in text
+    whole = compared.markdown(many)
+    assert "<script>" not in whole
+    assert len({line.count(" | ") for line in whole.splitlines() if line.startswith("| ▲")}) == 1
+
+
+def test_junit_has_a_failure_for_a_regression_and_skips_what_is_open():
+    made = found(**{HOSTILE: change("slower"), "u": change("undecided"), "s": SAME})
+    made.lost["x"] = "head crashed"
+    root = ElementTree.fromstring(compared.junit(made))
+    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("4", "1", "2")
+    assert len(root.findall("testcase/failure")) == 1
+    made.control = change("slower")
+    assert not ElementTree.fromstring(compared.junit(made)).findall("testcase/failure")
+
+
+def test_annotations_are_ten_at_most_and_each_one_line():
+    many = found(
+        **{f"bench/x.py::t{number}": change("slower") for number in range(30)}, **{HOSTILE: change("slower", 3.0, 2.5, 3.5)}
+    )
+    said = compared.annotations(many)
+    assert len(said) == 10
+    assert all(line.startswith("::error file=bench/x.py,title=slower") and "\n" not in line for line in said)
+    assert said[0].count("::") == 2
+
+
+# ---- the command
+
+
+def command(folder, *arguments):
+    run = [sys.executable, "-c", "from mbbench.cli import main; main()", "compare", *arguments]
+    return subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_command_says_what_it_would_compare_and_refuses_in_one_line(tmp_path):
+    root = project(tmp_path)
+    planned = command(root, "base", "--dry-run")
+    assert planned.returncode == 0
+    assert "bench/test_x.py::test_plain" in planned.stdout
+    assert "2 benchmarks" in planned.stdout
+    refused = command(root, "no-such")
+    assert refused.returncode == 2
+    assert refused.stderr.strip().endswith("is no revision of this repository")
+    (root / "src/toy/__init__.py").write_text("1 / 0\n")
+    broken = command(root, "base", "--dry-run")
+    assert broken.returncode == 4
+    assert "head could not be collected" in broken.stderr
+    assert "ZeroDivisionError" in broken.stderr
+    assert len(worktrees(root)) == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("base", "head", "verdict", "code"), [(40000, 44000, "slower", 1), (44000, 40000, "faster", 0), (40000, 40000, None, 0)]
+)
+def test_a_strangers_commit_is_judged(tmp_path, base, head, verdict, code):
+    root = project(tmp_path, base=base, head=head)
+    done = command(root, "base", "--json", "-k", "plain", "--time", "120")
+    said = json.loads(done.stdout)
+    assert done.returncode == code, said
+    (benchmark,) = said["benchmarks"]
+    assert benchmark["name"] == "bench/test_x.py::test_plain"
+    if verdict is None:
+        assert benchmark["verdict"] in ("same", "undecided")
+    else:
+        assert benchmark["verdict"] == verdict
+        assert benchmark["low"] < head / base < benchmark["high"] or math.isclose(
+            benchmark["ratio"], head / base, rel_tol=0.03
+        )
+    assert set(said["own"]["head"]) == {"toy"}
+    assert len(worktrees(root)) == 1
+    assert not list(Path("/tmp").glob(f"{trees.PREFIX}*/base/src/toy"))
