@@ -8,7 +8,7 @@ CUDA_PYTHON ?= $(shell test -x $(BIN)/python && echo $(BIN)/python || echo $(PYT
 CUDA_PYTEST := PYTHONPATH=src PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 \
 	$(CUDA_PYTHON) -m pytest -p pytest_benchmark.plugin -p mbbench.pytest_plugin
 
-.PHONY: help venv bench bench-full report test test-long test-cuda bench-cuda smoke format lint types clean
+.PHONY: help venv chromium bench bench-full report test test-long test-cuda bench-cuda smoke format lint types clean
 
 help: ## List the commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,6 +22,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true # some packages ship files for other Pythons
 	@touch $@
 
+chromium: ## Install the browser that tests the page, where there is none and apt-get and root are there.
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; { \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && apt-get update -q -q && \
+	apt-get install -y -q -q --no-install-recommends chromium fonts-noto-cjk >/dev/null; } || \
+	echo "There is no chromium and it cannot be installed here: the tests of the page in a browser are skipped."
+
 bench: venv ## Measure the core of the suite (4 minutes at most), write reports/index.html, say the verdict.
 	@status=0; $(BIN)/pytest bench/ --benchmark-only -m core --mb-results $(RESULTS) || status=$$?; \
 	$(BIN)/mbbench report $(RESULTS) -o reports/index.html && exit $$status
@@ -30,7 +36,7 @@ bench-full: venv ## Measure everything, however long it takes.
 	@status=0; $(BIN)/pytest bench/ --benchmark-only --mb-results $(RESULTS) || status=$$?; \
 	$(BIN)/mbbench report $(RESULTS) -o reports/index.html && exit $$status
 
-test: venv ## Run the tests (5 minutes at most, the set-up included).
+test: venv chromium ## Run the tests (5 minutes at most, the set-up included).
 	$(BIN)/pytest -m "not long" -n 2
 
 test-long: venv ## Run the slow studies.

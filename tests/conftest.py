@@ -1,6 +1,7 @@
-"""What the tests share: one thread in the test process, and the empty environment of test_package, made meanwhile."""
+"""What the tests share: one thread in the test process, a report in a browser, and the empty environment of test_package."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,67 @@ def measure():
         return session.execute(begun, made)[0].measurement
 
     return in_a_worker
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    """Build a report with every kind of frame, two settings and failures; return its file."""
+    import synthetic as s
+    import targeted as t
+
+    from mbbench.reporting import page
+
+    cells = [s.case(32), s.case(512), s.case(None)]
+    records = [*t.everything(), *s.suite(), *(s.memory_record(cell, limit_bytes=2**26) for cell in cells)]
+    records.append(s.failure(s.case(4096), "oom", "needs 3.1 GiB, 2.0 GiB allowed"))
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    page.build(records, path, figures=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Start Chromium, where there is one."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make venv")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium: make chromium")
+    with api.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def tab(browser):
+    """Open the one tab that most tests use; it keeps what it complained about and asked for."""
+    opened = browser.new_page()
+    opened.set_default_timeout(5000)
+    opened.complaints, opened.requests = [], []
+    opened.on("console", lambda message: opened.complaints.append(message.text) if message.type != "log" else None)
+    opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.on("request", lambda request: opened.requests.append(request.url))
+    return opened
+
+
+@pytest.fixture
+def visit(tab, report):
+    """Return a function that opens a page anew; what it opens may neither complain nor ask for anything but itself."""
+    tab.complaints.clear()
+
+    def go(address="", width=1100, path=report, scheme="light", media="screen"):
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.emulate_media(media=media, color_scheme=scheme)
+        tab.goto("about:blank")
+        tab.requests.clear()
+        tab.goto(path.as_uri() + address)
+        return tab
+
+    yield go
+    assert tab.complaints == []
+    assert [url.partition("#")[0] for url in tab.requests if not url.startswith("blob:")] == [tab.url.partition("#")[0]]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,8 @@ import zipfile
 import pytest
 from conftest import clean_environment
 
+from mbbench.reporting import page
+
 MINE = """\
 import torch, mbbench
 problem = mbbench.Problem(
@@ -27,8 +29,9 @@ def installed(installing):
 def test_the_wheel_holds_the_package_its_page_parts_and_its_types_and_nothing_else(installed):
     [wheel] = installed.glob("mbbench-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    parts = {"mbbench/py.typed", "mbbench/cli.py", "mbbench/reporting/template.html.j2", "mbbench/reporting/style.css"}
-    assert parts <= set(names)
+    parts = {"py.typed", "cli.py", "reporting/template.html.j2", "reporting/style.css"}
+    parts |= {f"reporting/{name}" for name in page.SCRIPTS}
+    assert {f"mbbench/{part}" for part in parts} <= set(names)
     assert all(name.startswith(("mbbench/", "mbbench-")) for name in names)
     assert not [name for name in names if name.endswith(".pyc")]
 

@@ -21,6 +21,9 @@ from mbbench.reporting import page, provenance
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}$x^2$ 문제"
 
 
+SHOWN = ("samples per second", "time of one epoch")
+
+
 class Reader(HTMLParser):
     """Collects tags, attributes and text, and notes what is not closed."""
 
@@ -125,9 +128,13 @@ def test_every_figure_is_named_for_who_cannot_see_it(built):
     roles = [tag for tag, name, value in reader.attributes if (name, value) == ("role", "img")]
     assert len(roles) == reader.tags.count("svg") == reader.tags.count("desc") == 7
     ids = {value for _, name, value in reader.attributes if name == "id"}
-    named = [value for _, name, value in reader.attributes if name in ("aria-labelledby", "aria-describedby")]
-    assert len(named) == 14
-    assert set(named) <= ids
+    described = [value for _, name, value in reader.attributes if name == "aria-describedby"]
+    assert len(described) == 7
+    assert set(described) <= ids
+    charts = [value for tag, name, value in reader.attributes if (tag, name) == ("svg", "aria-label")]
+    assert charts[:2] == [f"{shown} against batch size, linear, n = 8,192, CPU, 1 thread" for shown in SHOWN]
+    assert len(set(charts)) == 7
+    assert reader.tags.count("title") == 1  # one in a figure would be a tooltip of the browser's over those of the page
 
 
 def test_each_picture_lies_beside_the_page_as_svg_and_png(built):
@@ -225,7 +232,7 @@ def test_without_a_memory_pass_there_is_no_frame_on_it(built, tmp_path):
         "Not measured here: which batch size reaches a target first, where one step goes, how much memory it takes"
         in built[2]
     )
-    (command,) = re.findall(r"<p>How much memory it takes:</p>\s*<pre>(.*)</pre>", built[2])
+    (command,) = re.findall(r"<p>How much memory it takes:</p>\s*<pre[^>]*>(.*)</pre>", built[2])
     assert command.startswith("mbbench run linear --batch-size 8,")
     assert command.endswith("--measure memory")
     page.build([s.failure(s.case(32), "error", kind="memory")], tmp_path / "index.html")

@@ -23,7 +23,7 @@ def built(tmp_path_factory):
         page.build(records, folder / "index.html", figures=False)
         html = (folder / "index.html").read_text(encoding="utf-8")
         figures = re.findall(r"(<svg.*?</svg>)", html, re.DOTALL)
-        pictures = {re.search(r'aria-labelledby="s\d+-(.*?)-title"', svg)[1]: drawing(svg) for svg in figures}
+        pictures = {re.search(r'aria-describedby="s\d+-(.*?)-desc"', svg)[1]: drawing(svg) for svg in figures}
         body = re.sub(r"<(svg|script|style)\b.*?</\1>", "", html, flags=re.DOTALL)
         body = re.sub(r'<dl class="facts">.*?</dl>', "", body, flags=re.DOTALL)
         return [text.strip() for text in Reader(body).texts if text.strip()], pictures

@@ -122,6 +122,7 @@ def test_coordinates_are_short_and_texts_are_untouched():
     assert len(inline) < 0.85 * len(text)
 
 
-def test_title_and_description_stand_first_in_the_figure():
+def test_a_figure_has_a_name_and_a_description_and_no_tooltip():
     root, _ = shown(throughput)
-    assert [(each.tag, each.text) for each in list(root)[:2]] == [("title", "title"), ("desc", "words")]
+    assert (root.get("aria-label"), root[0].tag, root[0].text) == ("title", "desc", "words")
+    assert root.find(".//title") is None

@@ -23,7 +23,7 @@ def tuned(found):
 
 
 def drawn(name, tab, finding, draw):
-    return Picture(name, tab, "", finding, False)
+    return Picture(name, tab, "", {}, finding)
 
 
 def test_each_size_has_the_curves_of_its_best_rate_and_those_without_one_are_named(found, tuned):

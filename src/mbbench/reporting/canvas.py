@@ -62,6 +62,7 @@ def legend(figure: Sheet, handles: Sequence[Line2D], title: str | None = None) -
     """Put a legend above the axes, in as many columns as have room."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=1)
     columns = max(1, min(len(handles), int(335 / (4.7 * longest + 38))))  # points: width, letter, handle and gaps
+    figure.legend_title = title or ""
     drawn = figure.legend(
         handles=handles,
         title=title,

@@ -81,10 +81,10 @@ def memory(cells: pd.DataFrame, limits: Sequence[int] = (), holder: str = "proce
         figure.read(axes, [str(name)], _sizes(rows.sort_values("samples_per_step"), "peak_bytes"))
     if measured["process_bytes"].notna().any():
         handles.append(Line2D([], [], color=palette.MUTED, alpha=0.7, linewidth=1.1, linestyle=(0, (1, 1.5)), label=holder))
-    handles += _crosses(axes, lost, looks)
+    handles += _crosses(figure, lost, looks)
     values = [measured["peak_bytes"], measured["process_bytes"], lost["lost_bytes"], pd.Series(limits[:1], dtype=float)]
     binary_scale(axes, pd.concat(values), readable.size)
-    handles += _failures(axes, frame[frame["peak_bytes"].isna() & ~frame["status"].isin(["oom", "ok"])], "status", looks)
+    handles += _failures(figure, frame[frame["peak_bytes"].isna() & ~frame["status"].isin(["oom", "ok"])], "status", looks)
     batch_ticks(axes, frame["samples_per_step"], frame.loc[frame["batch_size"] == "full", "samples_per_step"])
     if limits:
         lowest = "limit" if len(set(map(readable.size, limits))) == 1 else "lowest limit"
@@ -111,7 +111,7 @@ def _timed(
         bars = axes.vlines(rows["samples_per_step"], rows["low"], rows["high"], color=color, linewidth=2.6, alpha=0.55)
         figure.mark(bars, str(name))
         figure.read(axes, [str(name)], [_point(row, words, "low", "high") for row in rows.to_dict("records")])
-    handles += _failures(axes, failed, "time_status", looks)
+    handles += _failures(figure, failed, "time_status", looks)
     axes.set_xscale("log", base=2)
     scale(axes, "y", pd.concat([measured["value"], measured["low"], measured["high"]]), formatter)
     if len(failed):
@@ -201,8 +201,9 @@ def filled(axes: Axes) -> list[Line2D]:
     return [line for line in axes.lines if len(np.asarray(line.get_xdata()))]
 
 
-def _crosses(axes: Axes, lost: pd.DataFrame, looks: dict[str, Look]) -> list[Line2D]:
+def _crosses(figure: Sheet, lost: pd.DataFrame, looks: dict[str, Look]) -> list[Line2D]:
     """Draw what does not fit at what it was predicted to take, at the upper edge where that is not known."""
+    axes, label = figure.axes[0], "does not fit"
     look: dict[str, Any] = {"marker": "X", "linestyle": "", "markersize": 7, "zorder": 5, **EDGED}
     for _, rows in lost.groupby("samples_per_step"):
         apart = min(0.18, 0.5 / len(rows))  # side by side, since they may be of one height: half an octave at most
@@ -210,13 +211,14 @@ def _crosses(axes: Axes, lost: pd.DataFrame, looks: dict[str, Look]) -> list[Lin
             x = float(row["samples_per_step"]) * 2 ** (apart * (place - (len(rows) - 1) / 2))
             y, known = float(row["lost_bytes"]), row["lost_bytes"] > 0
             transform = axes.transData if known else axes.get_xaxis_transform()
-            axes.plot([x], [y if known else 0.96], color=looks[row["series"]].color, transform=transform, **look)
-    return [Line2D([], [], color=palette.MUTED, label="does not fit", **look)] if len(lost) else []
+            cross = axes.plot([x], [y if known else 0.96], color=looks[row["series"]].color, transform=transform, **look)
+            figure.mark(cross, row["series"], label)
+    return [Line2D([], [], color=palette.MUTED, label=label, **look)] if len(lost) else []
 
 
-def _failures(axes: Axes, failed: pd.DataFrame, column: str, looks: dict[str, Look]) -> list[Line2D]:
+def _failures(figure: Sheet, failed: pd.DataFrame, column: str, looks: dict[str, Look]) -> list[Line2D]:
     """Mark failed cells at the lower edge: where by batch size, colour and row by series, shape by status."""
-    handles: dict[str, Line2D] = {}
+    axes, handles = figure.axes[0], dict[str, Line2D]()
     series = [name for name in looks if name in set(failed["series"])]
     for row in failed.to_dict("records"):
         status = str(row[column]).split(", ")[-1]
@@ -224,6 +226,8 @@ def _failures(axes: Axes, failed: pd.DataFrame, column: str, looks: dict[str, Lo
         look: dict[str, Any] = {"marker": marker, "linestyle": "", "markersize": 6.5, **EDGED}
         height = 0.035 + 0.055 * series.index(row["series"])
         transform, color = axes.get_xaxis_transform(), looks[row["series"]].color
-        axes.plot([float(row["samples_per_step"])], [height], color=color, transform=transform, zorder=5, **look)
-        handles[status] = Line2D([], [], color=palette.MUTED, label=readable.TROUBLES.get(status, status), **look)
+        label = readable.TROUBLES.get(status, status)
+        drawn = axes.plot([float(row["samples_per_step"])], [height], color=color, transform=transform, zorder=5, **look)
+        figure.mark(drawn, row["series"], label)
+        handles[status] = Line2D([], [], color=palette.MUTED, label=label, **look)
     return list(handles.values())

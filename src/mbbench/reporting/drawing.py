@@ -62,10 +62,17 @@ def drawer(anchor: str, title: str, styles: svg.Styles, files: Files | None) -> 
             text = svg.text(figure)
             if files is not None:
                 _save(figure, text, files, full, f"{title}: {finding}")
-        drawn = svg.inline(text, full, title, readable.first_up(finding), styles)
-        return Picture(full, tab, drawn, figure.readings(), readable.first_up(finding), files is not None)
+        drawn = svg.inline(text, full, _named(figure, title), readable.first_up(finding), styles)
+        return Picture(full, tab, drawn, figure.readings(), readable.first_up(finding))
 
     return picture
+
+
+def _named(figure: Sheet, title: str) -> str:
+    """Return a name for who cannot see the figure: "time of one epoch against batch size, digits-mlp, n = 1,438 ..."."""
+    axes = figure.axes[0]
+    labels = [axes.get_ylabel(), axes.get_xlabel()]
+    return f"{labels[0]} against {labels[1]}, {title}" if all(labels) else title
 
 
 def _save(figure: Sheet, text: str, files: Files, name: str, title: str) -> None:

@@ -18,7 +18,6 @@ class Picture:
         svg: the element.
         readings: what its points say, see `sheet.Sheet.readings`.
         finding: one sentence on what it shows.
-        files: whether it lies beside the page as SVG and PNG.
     """
 
     name: str
@@ -26,7 +25,6 @@ class Picture:
     svg: str
     readings: Mapping[str, Any]
     finding: str
-    files: bool
 
 
 @dataclass(frozen=True)

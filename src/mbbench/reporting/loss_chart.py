@@ -76,7 +76,7 @@ def loss(bands: pd.DataFrame, axis: str, without: Sequence[str] = ()) -> Sheet:
         figure.read(axes, keys, _points(rows, axis))
         if diverged := int(rows["diverged_seeds"].iloc[0]):
             notes.append(f"batch {name}: {diverged} of {int(rows['seeds'].iloc[0])} seeds diverged")
-            _mark(axes, float(rows[axis].iloc[-1]))
+            figure.mark(_mark(axes, float(rows[axis].iloc[-1])), *keys)
     scale(axes, "x", frame[axis])
     scale(axes, "y", pd.concat([frame["loss"], frame["low"], frame["high"]]))
     if axis == "train_s":
@@ -181,10 +181,10 @@ def _loss_handles(frame: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list
     return handles
 
 
-def _mark(axes: Axes, position: float) -> None:
+def _mark(axes: Axes, position: float) -> list[Line2D]:
     """Mark at the upper edge where the first seed of a curve diverged: the curve ends there."""
     look: dict[str, Any] = {"marker": "X", "markersize": 7.5, "markeredgecolor": palette.PAPER, "clip_on": False}
-    axes.plot([position], [1], color=palette.BAD, transform=axes.get_xaxis_transform(), zorder=6, **look)
+    return axes.plot([position], [1], color=palette.BAD, transform=axes.get_xaxis_transform(), zorder=6, **look)
 
 
 def _series(row: Any, several: bool) -> str:

@@ -38,6 +38,8 @@ from mbbench.reporting.pooling import settings
 from mbbench.reporting.selection import latest
 from mbbench.reporting.sides import Side
 
+SCRIPTS = ("charts.js", "tables.js", "downloads.js", "page.js")
+"""The page's own script, in this order: a policy's hash is that of all of it."""
 MOST_BYTES = 5 * 2**20
 """Of the page: more is slow to open, and too much for a mail."""
 FIRST = 7
@@ -114,7 +116,7 @@ def _within(parts: dict[str, Any], styles: svg.Styles, curves: list[dict[str, An
 
 def _page(parts: dict[str, Any], styles: svg.Styles, curves: list[dict[str, Any]], left_out: tuple[str, ...]) -> str:
     css = palette.css() + _read("style.css") + styles.css()
-    scripts = [_read("page.js")]
+    scripts = ["\n".join(['"use strict";', *map(_read, SCRIPTS)])]
     if curves:
         css += _read("vendor/uPlot.min.css")
         scripts.append(_vendored("uPlot") + _read("explorer.js"))

@@ -54,7 +54,8 @@ def loader_index(loader: str, loaders: Sequence[str]) -> int:
 
 
 def css() -> str:
-    """Return the variables as CSS: light, and dark where the reader prefers it."""
+    """Return the variables as CSS: light, and dark where the reader prefers or has chosen it; paper is always light."""
     light = "".join(f"--{name}:{colour};" for colour, (name, _) in VARIABLES.items())
     dark = "".join(f"--{name}:{colour};" for name, colour in VARIABLES.values())
-    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
+    preferred = f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}"
+    return f":root{{{light}}}{preferred}@media screen{{:root[data-theme=dark]{{{dark}}}}}"

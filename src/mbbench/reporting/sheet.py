@@ -33,6 +33,7 @@ class Sheet(Figure):
         """Make an empty one with that many axes side by side, and below each other one for each of the relative heights."""
         super().__init__(figsize=(SIZE_IN[0], height_in), layout="constrained")
         self.subplots(len(rows), columns, sharex=len(rows) > 1, height_ratios=rows)
+        self.legend_title = ""
         self._keys: list[str] = []
         self._readings: list[Reading] = []
         sns.despine(fig=self)
@@ -57,8 +58,8 @@ class Sheet(Figure):
     def readings(self) -> dict[str, Any]:
         """Return what the page's script reads, once the figure was saved.
 
-        {"keys": legend entries, "series": [{"keys": numbers of these, "points": [[x, y, words], ...]}, ...]}, with x and y
-        in the SVG's own units, from its upper left.
+        {"title": of the legend, "keys": its entries, "series": [{"keys": numbers of these, "points": [[x, y, words], ...]},
+        ...]}, with x and y in the SVG's own units, from its upper left.
         """
         to_page = self.transFigure.inverted()
         width, height = (72 * float(inches) for inches in self.get_size_inches())
@@ -67,6 +68,7 @@ class Sheet(Figure):
             across, up = to_page.transform(axes.transData.transform((x, y)))
             series.setdefault(keys, []).append([round(float(across) * width, 1), round(float(1 - up) * height, 1), words])
         return {
+            "title": self.legend_title,
             "keys": self._keys,
             "series": [{"keys": self._numbers(keys), "points": points} for keys, points in series.items()],
         }

@@ -66,7 +66,7 @@ def steps_to_target(
     axes.set_ylim(axes.get_ylim())  # what follows must not widen it
     handles += _fit_handles(curves, critical, noise)
     handles += _proportional(axes, steps)
-    handles += unreached(axes, steps, looks, "series")
+    handles += unreached(figure, steps, looks, "series")
     batch_ticks(axes, steps["batch_size"], steps.loc[steps["full_batch"], "batch_size"])
     axes.set(xlabel="batch size", ylabel=f"updates to {target}")
     legend(figure, handles)

@@ -63,12 +63,11 @@ def inline(svg: str, prefix: str, title: str, description: str, styles: Styles) 
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
         element.attrib = _attributes(element.attrib, prefix, used, styles)
-    named = {"role": "img", "aria-labelledby": f"{prefix}-title", "aria-describedby": f"{prefix}-desc"}
+    named = {"role": "img", "aria-label": title, "aria-describedby": f"{prefix}-desc"}  # a <title> would be a tooltip
     root.attrib = {"viewBox": root.attrib["viewBox"], "class": "chart", **named}
-    for place, (tag, words) in enumerate((("title", title), ("desc", description))):
-        element = ElementTree.Element(tag, {"id": f"{prefix}-{tag}"})
-        element.text = words
-        root.insert(place, element)
+    element = ElementTree.Element("desc", {"id": f"{prefix}-desc"})
+    element.text = description
+    root.insert(0, element)
     return ElementTree.tostring(root, encoding="unicode")
 
 

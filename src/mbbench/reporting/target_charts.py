@@ -85,7 +85,7 @@ def time_to_target(
     scale(axes, "y", pd.concat([sizes["seconds"], seeds["seconds"], races["seconds"]]), EngFormatter(unit="s", sep=" "))
     _rings(figure, picks, looks)
     handles += _extras(seeds, races, bands, picks)
-    handles += unreached(axes, sizes, looks, "loader")
+    handles += unreached(figure, sizes, looks, "loader")
     batch_ticks(axes, sizes["batch_size"], sizes.loc[sizes["full_batch"], "batch_size"])
     axes.set(xlabel="batch size", ylabel=f"time to {target}")
     legend(figure, handles)
@@ -174,18 +174,21 @@ def room(axes: Axes, below: float = 0.0, above: float = 0.0) -> None:
         axes.set_ylim(low - below * (high - low), high + above * (high - low))
 
 
-def unreached(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look], column: str) -> list[Line2D]:
+def unreached(figure: Sheet, rows: pd.DataFrame, looks: dict[str, Look], column: str) -> list[Line2D]:
     """Mark sizes without a value at the upper edge: where by batch size, colour and row by series, shape by status."""
     lost = rows[~rows["status"].isin(UNSEEN)]
     if lost.empty:
         return []
-    series = [name for name in looks if name in set(lost[column])]
+    axes, series = figure.axes[0], [name for name in looks if name in set(lost[column])]
     room(axes, above=0.04 + ROW * len(series))
     handles: dict[str, Line2D] = {}
     for row in lost.to_dict("records"):
         status = str(row["status"])
         look: dict[str, Any] = {"marker": UNREACHED.get(status, FAULT_MARKER), "linestyle": "", "markersize": 7, **EDGED}
         height, color = 0.965 - ROW * series.index(row[column]), looks[row[column]].color
-        axes.plot([row["batch_size"]], [height], color=color, transform=axes.get_xaxis_transform(), zorder=5, **look)
-        handles[status] = Line2D([], [], color=palette.MUTED, label=WORDS.get(status, status), **look)
+        at, label = axes.get_xaxis_transform(), WORDS.get(status, status)
+        figure.mark(
+            axes.plot([row["batch_size"]], [height], color=color, transform=at, zorder=5, **look), row[column], label
+        )
+        handles[status] = Line2D([], [], color=palette.MUTED, label=label, **look)
     return list(handles.values())
