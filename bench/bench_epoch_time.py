@@ -10,6 +10,10 @@ CORE = [
     *grid("digits-mlp", n_samples=1438, batch_size=[16, 128, "full"], loader=["slice", "dataloader"]),
     *grid("linear", n_samples=10_000, batch_size=[1024, "full"], device="cuda"),
 ]
+GATE = [
+    *grid("linear", n_samples=10_000, batch_size=1024, loader="dataloader"),
+    *grid("digits-mlp", n_samples=1438, batch_size=[16, "full"]),
+]
 MORE = [
     *grid(
         ["linear", "mlp"],
@@ -25,6 +29,6 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("case", cells(CORE, MORE), ids=str)
+@pytest.mark.parametrize("case", cells(CORE, MORE, gate=GATE), ids=str)
 def test_epoch_time(case, measured):
     measured()

@@ -19,6 +19,6 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("case", cells(CORE, MORE), ids=str)
+@pytest.mark.parametrize("case", cells(CORE, MORE, gate=CORE), ids=str)
 def test_step_time(case, measured):
     measured()

@@ -148,7 +148,7 @@ ADDRESSES = (
     "#s1-loss-train_s",
     "#s1-loss-equal?off=after+25.5+epochs",
     "#s2-throughput?off=dataloader&table&sort=-samples/s&filter=slice+2",
-    "#s2-loss-epoch?off=8,512;s1-throughput?table;s1-loss-step",
+    "#s2-loss-epoch?off=8,512;s1-loss-step;s1-throughput?table",
     "#failures?sort=-pass",
 )
 

@@ -266,3 +266,25 @@ def test_the_palette_has_each_colour_once():
     assert len({name for name, _ in palette.VARIABLES.values()}) == len(lights)
     assert len(set(palette.ramp(8))) == 8
     assert len(palette.ramp(20)) == 20
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_series_stand_out_by_three_to_one_and_text_by_four_and_a_half(dark):
+    """WCAG 2.2, 1.4.11 and 1.4.3: against the page and against a frame's card."""
+    paper = {False: ("#ffffff", "#f6f8fa"), True: ("#0d1117", "#151b23")}[dark]
+    for light, (name, other) in palette.VARIABLES.items():
+        if name in ("bg", "grid"):
+            continue
+        least = 4.5 if name in ("fg", "mut", "ok", "bad") else 3.0
+        for ground in paper:
+            assert contrast(other if dark else light, ground) >= least, (name, ground)
+
+
+def contrast(one, other):
+    def luminance(color):
+        parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)

@@ -38,20 +38,20 @@ def typed(monkeypatch, capsys, tmp_path):
 
 
 def test_a_run_ends_with_a_table_a_verdict_and_where_its_records_are_and_resumes(typed, tmp_path):
-    command = ("run", "digits-mlp", "--batch-size", "64,full", "--n", "500", "--loader", "slice,dataloader", *TINY)
+    command = ("run", "digits-mlp", "--batch-size", "64,full", "--n", "500", *TINY)
     code, out, _ = typed(*command)
     assert code == 0
     assert "digits-mlp" in out
     assert "mbbench report results" in out
     records = store.load_records(tmp_path / "results")
-    assert len(records) == 12
+    assert len(records) == 6
     assert {record.measurement.status for record in records} <= {"ok", "budget_exhausted"}
     code, out, err = typed(*command)
     assert code == 0
-    assert "12 of 12 are measured already" in err
-    assert len(store.load_records(tmp_path / "results")) == 12
-    code, _, _ = typed(*command, "--again")
-    assert len(store.load_records(tmp_path / "results")) == 24
+    assert "6 of 6 are measured already" in err
+    assert len(store.load_records(tmp_path / "results")) == 6
+    code, _, _ = typed("run", "digits-mlp", "--batch-size", "64", "--n", "500", "--measure", "time", *TINY, "--again")
+    assert len(store.load_records(tmp_path / "results")) == 7
     frame = mbbench.load(tmp_path / "results")
     timed = frame[frame.kind == "time"]
     assert (timed.samples_per_s * timed.epoch_s).tolist() == pytest.approx([500] * len(timed))

@@ -132,7 +132,7 @@ def test_every_figure_is_named_for_who_cannot_see_it(built):
     assert len(described) == 7
     assert set(described) <= ids
     charts = [value for tag, name, value in reader.attributes if (tag, name) == ("svg", "aria-label")]
-    assert charts[:2] == [f"{shown} against batch size, linear, n = 8,192, CPU, 1 thread" for shown in SHOWN]
+    assert {f"{shown} against batch size, linear, n = 8,192, CPU, 1 thread" for shown in SHOWN} <= set(charts)
     assert len(set(charts)) == 7
     assert reader.tags.count("title") == 1  # one in a figure would be a tooltip of the browser's over those of the page
 

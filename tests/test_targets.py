@@ -416,8 +416,9 @@ SWEPT = [
 
 
 @pytest.mark.parametrize(("sizes", "seeds"), SWEPT)
-def test_steps_to_target_on_digits_are_the_known_ones(sizes, seeds):
-    found = {size: typical(search) for size, search in digits(sizes, seeds).items()}
+def test_steps_to_target_on_digits_are_the_known_ones(monkeypatch, sizes, seeds):
+    searches = digits(sizes, seeds)
+    found = {size: typical(search) for size, search in searches.items()}
     assert 4 <= found[2] / found[16] <= 9
     assert 0.8 <= found[512] / found[N] <= 1.3
     fitted = fit_steps(list(found), list(found.values()))
@@ -425,6 +426,8 @@ def test_steps_to_target_on_digits_are_the_known_ones(sizes, seeds):
     for size, several in SWEEPS.items():
         if size in found:  # at most 2 % apart a passage may be missed that is seen step by step
             assert 0.75 * min(several) <= found[size] <= 1.35 * max(several), size
+    if seeds == 4:  # the fast one: with the same searches, since half of its time goes to them
+        check_rules(monkeypatch, {size: searches[size] for size in (2, 32, N)}, (32, N), seeds)
 
 
 def at_rates(rates, seeds):
@@ -440,15 +443,15 @@ def at_rates(rates, seeds):
     return found
 
 
-SCALED = [
-    pytest.param((32, N), (8, 32, N), 4, id="fast"),
-    pytest.param((1, 8, 32, 256, N), (1, 8, 32, 256, N), 4, id="anchors", marks=pytest.mark.long),
-]
+@pytest.mark.long
+def test_the_rule_finds_good_rates_from_every_anchor_where_plain_scaling_fails_somewhere(monkeypatch):
+    sizes = (1, 8, 32, 256, N)
+    check_rules(monkeypatch, digits(sizes, 4), sizes, 4)
 
 
-@pytest.mark.parametrize(("anchors", "sizes", "seeds"), SCALED)
-def test_the_rule_finds_good_rates_from_every_anchor_where_plain_scaling_fails_somewhere(monkeypatch, anchors, sizes, seeds):
-    searches = digits(sizes, seeds)
+def check_rules(monkeypatch, searches, anchors, seeds):
+    """K14: the rule costs at most 1.7 times the best steps from every anchor, each other law more than 2 somewhere."""
+    sizes = tuple(searches)
     best = {size: typical(search) for size, search in searches.items()}
     tuned = {size: central_rate(search) for size, search in searches.items()}
     critical = fit_steps(list(best), list(best.values())).critical_batch_size

@@ -11,6 +11,7 @@ where no test asks for `measured`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from mbbench.record import Record
 
 FIXTURE = "measured"
+COMPARED = "MBBENCH_COMPARE"
+"""In the environment of a side of a comparison: training runs in that process, one of its own, and is not recorded."""
 MARKER = (
     'mbbench(kind="time", repeats=3, seeds=3, seconds=0.5, max_steps=None, max_seconds=None, '
     'memory_budget=None, unit="epoch"): '
@@ -87,6 +90,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line("markers", MARKER)
+    config.addinivalue_line("markers", "gate: what `mbbench compare` compares, where any benchmark has this mark")
     config.addinivalue_line("markers", "cuda: needs a CUDA device, is skipped with its reason elsewhere")
     config.stash[BENCH] = Bench()
 
@@ -115,7 +119,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     config = session.config
     items = [item for item in session.items if _is_measured(item)]
     stopped = config.option.collectonly or (session.testsfailed and not config.option.continue_on_collection_errors)
-    if not items or stopped or config.getoption("benchmark_skip"):
+    if not items or stopped or config.getoption("benchmark_skip") or COMPARED in os.environ:
         return
     bench = config.stash[BENCH]
     # Under xdist other tests run at the same moment: nothing can be timed, and pytest-benchmark disables itself too.
@@ -152,6 +156,10 @@ def _present(item: pytest.Item, benchmark: Any) -> list[Record]:
 
     bench = item.config.stash[BENCH]
     records = bench.records.get(item.nodeid)
+    cell = _cell(item)
+    if COMPARED in os.environ and cell is not None:
+        benchmark(suite.update_here(cell))
+        return []
     if records is None:
         pytest.fail("not measured: `measured` needs a parameter `case` that is a cell of mbbench.grid", pytrace=False)
     faults = [record.measurement for record in records if record.measurement.status in FAULTS]

@@ -3,6 +3,7 @@
 Knows no pytest: the plugin hands in settings and cells, and shows what comes back.
 """
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -118,6 +119,17 @@ def _race(begun: session.Session, jobs: Sequence[Job], on_record: Callable[[Job,
         racing.races([job.case for job in jobs], found, aim),
         lambda record, printed: on_record(asked[msgspec.structs.replace(record.case, seed=0)], record, printed),
     )
+
+
+def update_here(cell: Cell) -> Callable[[], None]:
+    """Return a call that makes the next update of a cell's training in this process: what a comparison runs in turns."""
+    from mbbench.measuring.problems import resolve
+    from mbbench.measuring.training import prepare
+
+    _, place = job_lists.locate(cell.problem, Path.cwd())
+    training = prepare(cell, resolve(cell.problem, place.location)[0])
+    updates = training.stream()
+    return lambda: training.train(itertools.islice(updates, 1))
 
 
 def rounds_s(record: Record, unit: str) -> tuple[float, ...]:

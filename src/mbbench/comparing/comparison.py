@@ -83,10 +83,11 @@ def collected(trees: Trees, arguments: Sequence[str], threads: int = 1) -> list[
     """Return the benchmarks that would be compared: those of the gate where there are any, unless some are asked for."""
     with Zygote(arguments, threads) as zygote:
         block = zygote.run([Side("base", trees.base, trees.head), Side("head", trees.head, trees.base)], {})
-    return _wanted(block, arguments)
+    return wanted(block, arguments)
 
 
-def _wanted(block: Block, arguments: Sequence[str]) -> list[str]:
+def wanted(block: Block, arguments: Sequence[str]) -> list[str]:
+    """Return the benchmarks that both sides have; those of the gate alone where there is one and none are asked for."""
     both = [test for test in block.collected["head"] if test in block.collected["base"]]
     gated = [test for test in both if test in block.gate]
     return gated if gated and "-k" not in arguments else both
@@ -99,7 +100,7 @@ def _screen(run: _Run) -> None:
         block = zygote.run([Side("base", trees.base, trees.head), Side("head", trees.head, trees.base)], {})
     found, base, head = run.found, block.collected["base"], block.collected["head"]
     found.missing, found.new = tuple(t for t in base if t not in head), tuple(t for t in head if t not in base)
-    open_tests = _wanted(block, run.arguments)
+    open_tests = wanted(block, run.arguments)
     run.control = open_tests[0] if open_tests else ""
     for look in gate.LOOKS:
         # What is flagged already is to be confirmed in the same time.

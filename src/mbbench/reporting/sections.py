@@ -79,17 +79,17 @@ def section(
     picture = drawing.drawer(anchor, setting.title, styles, files)
     own = of_setting(setting, choices)
     frames = target_frames.frames(own, picture)
+    curves = trained(setting, choices)
+    if curves is setting:
+        frames.append(loss_frame.fixed(setting, said, picture))
+    elif curves is not None:
+        frames.append(loss_frame.tuned(curves, own, any(pool.trainings for pool in setting.pools), picture))
     if setting.timed:
         frames.append(_times(setting, said, picture))
     if "Step" in said:
         frames.append(_shares(setting, said["Step"], picture))
     if _drawable(setting):
         frames.append(_memory(setting, said, picture))
-    curves = trained(setting, choices)
-    if curves is setting:
-        frames.append(loss_frame.fixed(setting, said, picture))
-    elif curves is not None:
-        frames.append(loss_frame.tuned(curves, own, any(pool.trainings for pool in setting.pools), picture))
     return Section(anchor, short, answer, tuple(frames), _absent(setting, bool(own), curves is not None))
 
 
@@ -98,10 +98,10 @@ def _absent(setting: Setting, searched: bool, trained: bool) -> tuple[tuple[str,
     kinds = {record.kind for record in setting.records}
     parts = {
         "which batch size reaches a target first": ("time,target", searched),
+        "how the loss falls": ("convergence", trained or "convergence" in kinds),
         "how fast samples go through": ("time", "time" in kinds),
         "where one step goes": ("profile", "profile" in kinds),
         "how much memory it takes": ("memory", "memory" in kinds),
-        "how the loss falls": ("convergence", trained or "convergence" in kinds),
     }
     return tuple((what, provenance.filling(setting.records, kind)) for what, (kind, there) in parts.items() if not there)
 
