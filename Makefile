@@ -37,7 +37,7 @@ bench-full: venv ## Measure everything, however long it takes.
 	$(BIN)/mbbench report $(RESULTS) -o reports/index.html && exit $$status
 
 test: venv chromium ## Run the tests (5 minutes at most, the set-up included).
-	$(BIN)/pytest -m "not long" -n 3 # on two cores: much of a test is waiting for what it started
+	$(BIN)/pytest -m "not long" -n 2
 
 test-long: venv ## Run the slow studies.
 	$(BIN)/pytest -m long

@@ -54,7 +54,7 @@ def compare(made, steps=STEPS, every=10, rel=1e-9):
 
 @pytest.mark.parametrize("batch_size", [1, 8, 32, None], ids=["one", "8, ragged", "32, ragged", "full"])
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
-@pytest.mark.parametrize("name", ["digits-mlp", "digits-softmax", "linear"])
+@pytest.mark.parametrize("name", ["digits-mlp", pytest.param("digits-softmax", marks=pytest.mark.long), "linear"])
 def test_vectorised_runs_have_the_losses_of_the_plain_loop(name, optimizer, batch_size):
     problem = resolve(name)[0]
     rates = RATES[optimizer] if batch_size != 1 else RATES[optimizer][:1]  # stable ones
