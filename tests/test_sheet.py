@@ -55,9 +55,18 @@ def drawn_at(root, number):
             if element.tag == "use":
                 found.append((float(element.get("x")), float(element.get("y"))))
             elif element.tag == "path":
-                corners = [(float(x), float(y)) for x, y in re.findall(r"[ML] ([\d.-]+) ([\d.-]+)", element.get("d"))]
-                for (x, y), (to_x, to_y) in itertools.pairwise(corners):
+                for (x, y), (to_x, to_y) in itertools.pairwise(corners(element.get("d"))):
                     found += [(x + part * (to_x - x), y + part * (to_y - y)) for part in np.linspace(0, 1, 101)]
+    return found
+
+
+def corners(path):
+    """Return where a path's lines meet; those behind an "l" lead on from the one before."""
+    found, relative = [], False
+    for kind, x, y in re.findall(r"([MLl]?)\s*(-?[\d.]+) (-?[\d.]+)", path):
+        relative = kind == "l" or (relative and not kind)
+        at = float(x), float(y)
+        found.append((found[-1][0] + at[0], found[-1][1] + at[1]) if relative else at)
     return found
 
 

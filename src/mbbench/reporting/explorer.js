@@ -3,6 +3,11 @@
 (() => {
   const root = document.getElementById("explorer");
   const settings = JSON.parse(root.querySelector("script").textContent);
+  for (const { curves } of settings) {
+    for (const [place, curve] of curves.entries()) {
+      if ("like" in curve) curves[place] = { ...curves[curve.like], ...curve };
+    }
+  }
   const plot = root.querySelector(".uplots"), list = root.querySelector(".curves"), said = root.querySelector("output");
   const controls = root.querySelector("form");
   const dashes = [[], [6, 3], [2, 2], [8, 2, 2, 2], [8, 2, 2, 2, 2, 2]];

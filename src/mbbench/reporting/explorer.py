@@ -20,14 +20,27 @@ def data(trained: Sequence[Setting]) -> list[dict[str, Any]]:
 
     Each is {"title", "rows", "curves": [{"name", "color", "dash", "batch", "steps_per_epoch", "step": [...], "train_s":
     [...], "loss": [...], "low": [...], "high": [...]}]}: 160 positions at most, rising; "low" and "high" are null below
-    three seeds; "color" names a variable of the style sheet; "dash" is a number that neighbours
+    three seeds; loaders share the curves of a search, so one that has an earlier one's numbers but for the seconds has the
+    earlier one's place as "like" instead; "color" names a variable of the style sheet; "dash" is a number that neighbours
     in size, and loaders, do not share.
     """
     found = []
     for setting in trained:
-        curves = [curve for pool in setting.pools if (curve := _curve(pool, setting)) is not None]
+        curves = _shared([curve for pool in setting.pools if (curve := _curve(pool, setting)) is not None])
         if curves:
             found.append({"title": setting.title, "rows": setting.pools[0].cell.n_samples, "curves": curves})
+    return found
+
+
+def _shared(curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the curves, those with an earlier one's losses without them."""
+    seen: dict[str, int] = {}
+    found = []
+    for place, curve in enumerate(curves):
+        losses = {name: curve[name] for name in ("step", "loss", "low", "high")}
+        first = seen.setdefault(str(losses), place)
+        rest = {name: value for name, value in curve.items() if name not in losses}
+        found.append(curve if first == place else rest | {"like": first})
     return found
 
 

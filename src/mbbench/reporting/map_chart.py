@@ -80,7 +80,9 @@ def _panel(axes: Axes, rows: Sequence[Row], columns: Sequence[int | None]) -> No
     multiples = [[row.multiple(spot) for spot in several] for row, several in zip(rows, spots, strict=True)]
     frame = pd.DataFrame(multiples, index=[f"{row.n:,}" for row in rows], dtype=float)
     edge: dict[str, Any] = {"linewidths": 1.2, "linecolor": palette.PAPER}
-    sns.heatmap(frame, mask=frame.isna(), cmap=colors, norm=norm, cbar=False, ax=axes, xticklabels=False, **edge)
+    # With its limits given seaborn looks for none, where a device has no value at all.
+    limits = {"vmin": 1.0, "vmax": FARTHEST, "norm": norm}
+    sns.heatmap(frame, mask=frame.isna(), cmap=colors, cbar=False, ax=axes, xticklabels=False, **limits, **edge)
     axes.grid(False)
     axes.tick_params(axis="y", rotation=0, length=0)
     size = 8.0 if len(columns) <= 14 else 6.5

@@ -93,9 +93,26 @@ def _attributes(attributes: dict[str, str], prefix: str, used: set[str], styles:
 
 
 def _short(coordinates: str) -> str:
-    """Return coordinates with two decimals, along a curve with one: a tenth of a point is a fifth of a pixel."""
-    digits = 1 if coordinates.count("L") > LONG else 2
-    return re.sub(r"-?\d+\.\d+", lambda match: f"{float(match[0]):.{digits}f}", re.sub(r"\s+", " ", coordinates).strip())
+    """Return coordinates with two decimals; along a curve relative ones with one, which is a fifth of a pixel."""
+    if coordinates.count("L") > LONG and re.fullmatch(r"[MLz\d\s.-]+", coordinates):
+        return _relative(coordinates)
+    return re.sub(r"-?\d+\.\d+", lambda match: f"{float(match[0]):.2f}", re.sub(r"\s+", " ", coordinates).strip())
+
+
+def _relative(path: str) -> str:
+    """Return a path of straight lines by what each leads on: half as long. Rounded before the difference: no drift."""
+    parts, x, y = [], 0.0, 0.0
+    for kind, *at in re.findall(r"([MLz])(?:\s*([\d.-]+)\s+([\d.-]+))?", path):
+        if kind == "z":
+            parts.append("z")
+            continue
+        to_x, to_y = (round(float(each), 1) for each in at)
+        if kind == "M":
+            parts.append(f"M{to_x:g} {to_y:g}l")
+        else:
+            parts.append(" ".join(f"{each:.1f}".removesuffix(".0") for each in (to_x - x, to_y - y)))
+        x, y = to_x, to_y
+    return " ".join(parts)
 
 
 def _style(style: str) -> str:
