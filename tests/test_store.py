@@ -173,3 +173,11 @@ def test_appending_leaves_no_open_file(tmp_path):
     before = psutil.Process().num_fds()
     written(tmp_path / "a.jsonl", *map(record, range(20)))
     assert psutil.Process().num_fds() == before
+
+
+def test_records_kept_as_data_are_read_where_they_are_named_and_not_among_others(tmp_path):
+    for repeat, folder in enumerate(("results", "results/mine", "results/reference")):
+        (tmp_path / folder).mkdir()
+        append(tmp_path / folder / "x.jsonl", record(repeat))
+    assert {each.repeat for each in load_records(tmp_path / "results")} == {0, 1}
+    assert [each.repeat for each in load_records(tmp_path / "results/reference")] == [2]

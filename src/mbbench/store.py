@@ -12,6 +12,9 @@ from pathlib import Path
 from mbbench.case import UsageError
 from mbbench.record import Environment, Record, decode, encode
 
+KEPT = "reference"
+"""Folder of records of other machines that are kept as data: read where it is named itself."""
+
 
 class StoreError(UsageError):
     """Results that cannot be written or read, with one line that says what to do."""
@@ -89,8 +92,13 @@ def load_file(path: Path) -> list[Record]:
     return records
 
 
+def files(folder: Path) -> list[Path]:
+    """Return the files of records in a folder and its subfolders, but for those kept as data (`KEPT`) in one of these."""
+    return sorted(path for path in folder.rglob("*.jsonl") if KEPT not in path.relative_to(folder).parts)
+
+
 def load_records(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Record]:
-    """Return all records of a file, of a folder (its subfolders included) or of several, oldest file first.
+    """Return all records of a file, of a folder (see `files`) or of several, oldest file first.
 
     Raises:
         StoreError: there is no such path, a line is not a record, or there is no record at all.
@@ -100,7 +108,7 @@ def load_records(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str
     for path in map(Path, several):
         if not path.exists():
             raise StoreError(f"{path} does not exist: give a results folder or a .jsonl file")
-        paths += sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+        paths += files(path) if path.is_dir() else [path]
     once = {path.resolve(): path for path in reversed(paths)}  # a file named twice would count its records twice
     records = [record for path in reversed(once.values()) for record in load_file(path)]
     if not records:

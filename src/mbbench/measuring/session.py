@@ -138,7 +138,7 @@ def finished(results: Path) -> dict[tuple[str, ...], Record]:
 
     None with a fault is among them, nor a cell that was refused or ran out of what happened to be free that day.
     """
-    records = [done for path in sorted(results.rglob("*.jsonl")) for done in store.load_file(path)]
+    records = [done for path in store.files(results) for done in store.load_file(path)]
     return {done.key: done for done in records if done.measurement.status not in record.FAULTS and not _may_fit_now(done)}
 
 
