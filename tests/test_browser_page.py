@@ -3,11 +3,13 @@
 import itertools
 import json
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
 import synthetic as s
 
+from mbbench import store
 from mbbench.reporting import page
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make venv")
@@ -150,3 +152,22 @@ def test_without_the_script_the_page_is_complete(browser, tmp_path):
     assert tab.locator("table").first.is_visible()
     assert tab.locator("button:visible, [tabindex='0']:not(pre)").count() == 0
     plain.close()
+
+
+EXAMPLE = Path(__file__).parent.parent / "reports" / "example.html"
+
+
+@pytest.mark.parametrize("width", [1100, 400])
+def test_the_example_opens_at_its_top_and_each_figure_can_be_named(visit, width):
+    assert EXAMPLE.stat().st_size < 2**20
+    tab = visit(path=EXAMPLE, width=width)
+    assert tab.evaluate("[scrollX, scrollY]") == [0, 0]
+    assert tab.evaluate("[...document.querySelectorAll('figure')].every((figure) => figure.id)")
+    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert tab.locator("figure").count() > 15
+
+
+def test_the_example_is_what_its_records_make(tmp_path):
+    records = store.load_records(EXAMPLE.parent.parent / "results" / "reference")
+    made = page.build(records, tmp_path / "index.html", figures=False)
+    assert made.headline in EXAMPLE.read_text(encoding="utf-8")

@@ -100,7 +100,7 @@ function written(frame) {
 function restore(frames, hash) {
   for (const part of hash.slice(1).split(";").reverse()) { // the last one set is scrolled to
     const [name, asked = ""] = part.split("?");
-    const found = frames.find(({ names }) => names.includes(name));
+    const found = name && frames.find(({ names }) => names.includes(name));
     if (!found) continue;
     const state = {};
     for (const [key, value = ""] of asked.split("&").map((each) => each.split("="))) {
