@@ -294,6 +294,7 @@ def found(**changes):
         (found(t=change("faster", 0.9, 0.85, 0.95)), "faster", 0, 0),
         (found(t=change("undecided"), u=SAME), "undecided", 0, 3),
         (Comparison("a", "b", lost={"t": "head crashed"}), "nothing", 4, 4),
+        (Comparison("a", "b", changes={"t": SAME}, unfinished=compared.INTERRUPTED), "same", 130, 130),
         (Comparison("a", "b", changes={"t": change("slower")}, control=change("slower")), "unreliable", 0, 4),
     ],
 )
@@ -311,6 +312,22 @@ def test_the_headline_names_the_worst_and_what_could_have_been_missed():
     noisy = Comparison("a", "b", changes={"t": change("slower")}, control=change("slower", 1.07), control_name="t")
     assert "unreliable" in compared.headline(noisy)
     assert "+7.0 %" in compared.headline(noisy)
+
+
+def test_too_few_blocks_are_no_all_clear():
+    early = found(t=change("undecided", 2.018, None, None, n=6, smallest_detectable=None), u=SAME)
+    early.unfinished = "the time was over"
+    assert compared.headline(early).startswith("Not decided, the time was over: t reads +101.8 % after 6 blocks.")
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
+    root = project(tmp_path / "project")
+    left = tmp_path / f"{trees.PREFIX}999999999-x"
+    left.mkdir()
+    git(root, "worktree", "add", "--detach", "--quiet", str(left / "base"), "base")
+    with trees.trees("base", None, "bench", root):
+        assert not left.exists()
+    assert len(worktrees(root)) == 1
 
 
 def test_what_was_flagged_and_not_confirmed_is_said():

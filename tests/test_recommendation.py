@@ -129,7 +129,8 @@ def raced(sizes, **race_s):
         ({"b64": [0.033] * 5, "b128": [0.030] * 5}, 128),  # halfway in logs, 128 takes 0.974 of 64
         ({"b64": [0.033] * 5, "b128": [0.032] * 5}, 64),  # 1.006 of it
         ({"b64": [0.033] * 5, "b128": [0.020, 0.020, None, None, None]}, 64),  # three races of 128 did not reach
-        ({"b128": [0.010] * 5}, 64),  # the chosen itself was not raced: no comparison
+        ({"b128": [0.010] * 5}, 128),  # the chosen was not raced, and takes 0.033 s where 128 takes 0.019 s halfway
+        ({"b256": [0.030] * 5}, 64),  # 0.037 s halfway
         ({"b64": [0.033] * 5, "b1": [0.010] * 5}, 64),  # 0.66 s by the curves: halfway it takes 2.4 times as long
     ],
 )

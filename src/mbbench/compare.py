@@ -3,6 +3,7 @@
 Easy to get wrong: what is imported here is imported by every command, so the wings are imported when they are needed.
 """
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def command(
     from mbbench.comparing import trees
     from mbbench.comparing.blocks import NotComparableError
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a cancelled CI job leaves no worktree and no process either
     arguments, seconds = [bench, *(["-k", keyword] if keyword else [])], read_seconds(within)
     try:
         with trees.trees(base, head, bench, Path.cwd()) as made:

@@ -77,7 +77,8 @@ class Zygote:
         self._folder = tempfile.TemporaryDirectory(prefix="mbbench-block-")
         script = Path(__file__).with_name("zygote.py")
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        self._process = subprocess.Popen([sys.executable, str(script)], text=True, **pipes)
+        # In a session of its own: Ctrl-C is this process's to answer, or the blocks that are done would be lost.
+        self._process = subprocess.Popen([sys.executable, str(script)], text=True, start_new_session=True, **pipes)
         try:
             self._line()
         except BaseException:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mbbench.comparing.blocks import Block, NotComparableError, Side, Zygote, effects
 from mbbench.comparing.trees import Trees
 from mbbench.reporting import gate
-from mbbench.reporting.compared import Comparison
+from mbbench.reporting.compared import INTERRUPTED, Comparison
 from mbbench.reporting.gate import Change, Flag
 
 BLOCKS_A_ZYGOTE = 4
@@ -73,7 +73,7 @@ def compare(
         _screen(run)
         _confirm(run)
     except KeyboardInterrupt:
-        run.found.unfinished = "interrupted"
+        run.found.unfinished = INTERRUPTED
     _judge(run)
     run.found.seconds = time.monotonic() - began
     return run.found

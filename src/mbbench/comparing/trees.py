@@ -4,6 +4,7 @@ Easy to get wrong: the worktree has to go whatever happens, and git remembers it
 temporary folder that one function makes and removes, and what a killed run left is pruned before the next.
 """
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from mbbench.case import UsageError
 
@@ -53,8 +56,8 @@ def trees(base: str, head: str | None, bench: str, folder: Path) -> Iterator[Tre
     root = _root(folder)
     head_commit = None if head is None else _commit(root, head)
     base_commit = _merge_base(root, _commit(root, base), head_commit or _commit(root, "HEAD"))
-    _git(root, "worktree", "prune")
-    made = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+    _sweep(root)
+    made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
     try:
         at = made / "base"
         _add(root, at, base_commit)
@@ -68,6 +71,16 @@ def trees(base: str, head: str | None, bench: str, folder: Path) -> Iterator[Tre
     finally:
         shutil.rmtree(made, ignore_errors=True)
         subprocess.run(["git", "worktree", "prune"], cwd=root, capture_output=True, check=False)
+
+
+def _sweep(root: Path) -> None:
+    """Remove what runs of this repository that were killed have left."""
+    for line in _git(root, "worktree", "list", "--porcelain").splitlines():
+        folder = Path(line.removeprefix("worktree ")).parent
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if line.startswith("worktree ") and folder.name.startswith(PREFIX) and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+    _git(root, "worktree", "prune")
 
 
 def _root(folder: Path) -> Path:

@@ -167,7 +167,7 @@ def _first(chosen: list[Choice]) -> str:
         return ""
     winners = Counter(advising.winner(choice) for choice in chosen)
     words = {"mini": "a mini-batch in", "full": "full batch in", "tie": "a tie in", "only": "nothing to compare with in"}
-    words["none"] = "no recommendation in"
+    words |= {"undecided": "undecided between full batch and a mini-batch in", "none": "no recommendation in"}
     parts = [f"{word} {winners[key]}" for key, word in words.items() if winners[key]]  # type: ignore[index]
     return f"First at the target loss: {readable.listed(parts)} of {len(chosen)} combinations of setting and loader. "
 

@@ -76,14 +76,22 @@ def tied(choice: Choice) -> bool:
     return _all_as_good(choice) or (n in found.as_good and any(size < n for size in found.as_good))
 
 
-def winner(choice: Choice) -> Literal["mini", "full", "tie", "only", "none"]:
-    """Return what reaches the target first; "only" where one batch size alone was compared, "none" where none did."""
+def winner(choice: Choice) -> Literal["mini", "full", "tie", "undecided", "only", "none"]:
+    """Return what reaches the target first: "undecided" where full batch is not shown to take longer than a mini-batch.
+
+    "only" where one batch size alone was compared, "none" where none reached it.
+    """
     found = choice.recommendation
     if found is None or found.batch_size is None:
         return "none"
     if len(choice.reached) == 1:
         return "only"
-    return "tie" if tied(choice) else "full" if found.batch_size == choice.cell.n_samples else "mini"
+    if tied(choice):
+        return "tie"
+    if found.batch_size == choice.cell.n_samples:
+        return "full"
+    multiple = found.full_batch_multiple
+    return "undecided" if multiple is not None and (multiple.low is None or multiple.low <= 1) else "mini"
 
 
 def _nothing(choice: Choice) -> str:

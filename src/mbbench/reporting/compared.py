@@ -15,6 +15,7 @@ from mbbench.reporting.gate import TOLERANCE, Change
 
 SIGNS = {"slower": "▲", "faster": "▼", "same": "=", "undecided": "?"}
 ORDER = ("slower", "undecided", "faster", "same")
+INTERRUPTED = "interrupted"
 MOST_ANNOTATIONS = 10
 MOST_SUMMARY, MOST_COMMENT = 2**20, 2**16
 """Bytes that a step summary and a comment may have."""
@@ -72,7 +73,12 @@ class Comparison:
         return next(verdict for verdict in ORDER if verdict in found)
 
     def exit_code(self, strict: bool = False) -> int:
-        """Return 1 for a regression, 4 where nothing could be compared, else 0; `strict`: 3 undecided, 4 unreliable."""
+        """Return 1 for a regression, 4 where nothing could be compared, 130 after Ctrl-C, else 0.
+
+        With `strict` 3 where something is undecided, 4 where the run is unreliable.
+        """
+        if self.unfinished == INTERRUPTED:
+            return 130
         codes = {"nothing": 4, "slower": 1, "unreliable": 4 if strict else 0, "undecided": 3 if strict else 0}
         return codes.get(self.verdict, 0)
 
@@ -97,6 +103,11 @@ def headline(found: Comparison) -> str:
     if slower:
         worst = found.changes[slower[0]]
         return f"Slower than {found.base[:12]}: {slower[0]} by {_percent(worst)}. {total}."
+    early = [name for name in found.of("undecided") if found.changes[name].smallest_detectable is None]
+    if early:
+        worst = found.changes[early[0]]
+        why = found.unfinished or "there were too few blocks"
+        return f"Not decided, {why}: {early[0]} reads {_percent(worst)} after {worst.ratio.n} blocks. {total}."
     if found.of("undecided"):
         least = max((c.smallest_detectable or 0.0) for c in found.changes.values() if c.verdict == "undecided")
         seen = f" A change below {readable.percent(least)} could have been missed." if least else ""

@@ -89,8 +89,7 @@ def race_differs(seen: Seen) -> Told:
         said.append(f"{name} did not reach the target in {_lost(winner)}")
     elif raced is not None:
         # Of a size between those tried, the nearest of these was raced, and is held against its own steps and times.
-        same = winner.cell.samples_per_step == seen.main.batch_size
-        reckoned = seen.main.seconds.value if same else reckoned_s(winner)
+        reckoned = reckoned_s(winner)
         off = raced / reckoned - 1
         if abs(off) > RACE_OFF:
             side = "longer" if off > 0 else "shorter"

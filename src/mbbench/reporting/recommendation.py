@@ -42,8 +42,8 @@ class Recommendation:
         chosen_by: the curves or the table; None where nothing was chosen.
         instead_of: what would be chosen without the races, where they chose another; else None.
         seconds: time to target there, steps times seconds a step.
-        as_good: the chosen and the tried sizes within 10 % of the best (by the table: or not shown slower), rising; the full
-            batch is among them as the number of rows.
+        as_good: the chosen and the tried sizes within 10 % of the best (by the table: or not shown slower; with races: of
+            these too), rising; the full batch is among them as the number of rows.
         full_batch_multiple: time to target of the full batch over that of the chosen, None where it is not known.
         batch_1_multiple: the same of batch size 1.
         limit: what keeps the time from being less; None without curves that hold.
@@ -150,13 +150,25 @@ def _in_order(sizes: Sequence[TriedSize], n_samples: int, full_batch: TriedSize 
     return every
 
 
-def _by_races(chosen: int, reckoned: Mapping[int, float], raced: Mapping[int, float]) -> int:
-    """Return the size whose reckoned and raced seconds are least, halfway in logs; the chosen where it was not raced.
+def _by_races(
+    chosen: int, seconds: float, measured: Mapping[int, TargetTime], raced: Mapping[int, float]
+) -> tuple[int, set[int]]:
+    """Return the size whose measured and raced times are least, halfway in logs, and those within 10 % of it.
 
-    Of digits-mlp with `slice` the curves chose 128 and 15 races of each size 64, faster by 5 to 15 %.
+    Where the chosen was not raced it stays, alone, if it is reckoned to take less. Of digits-mlp with `slice` the curves
+    chose 128 and 15 races of each size 64, faster by 5 to 15 %.
+
+    Args:
+        chosen: by curves or table.
+        seconds: what it takes by these.
+        measured: steps times seconds a step.
+        raced: seconds of races.
     """
-    both = {size: math.sqrt(reckoned[size] * seconds) for size, seconds in raced.items() if size in reckoned}
-    return min(both, key=lambda size: both[size]) if chosen in both else chosen
+    both = {size: math.sqrt(math.exp(measured[size].log) * raced_s) for size, raced_s in raced.items() if size in measured}
+    least = min(both, key=lambda size: both[size], default=chosen)
+    if not both or (chosen not in both and both[least] >= seconds):
+        return chosen, set()
+    return least, {size for size in both if both[size] <= AS_GOOD * both[least]}
 
 
 def _by_table(measured: dict[int, TargetTime], raced: Mapping[int, float]) -> _Choice:
@@ -169,9 +181,9 @@ def _by_table(measured: dict[int, TargetTime], raced: Mapping[int, float]) -> _C
             allowed = max(allowed, _tukey(len(measured), best.freedom) * math.hypot(best.error, time.error))
         if time.log - best.log <= allowed:
             as_good.append(batch_size)
-    chosen = _by_races(first, {size: math.exp(time.log) for size, time in measured.items()}, raced)
+    chosen, also = _by_races(first, math.exp(best.log), measured, raced)
     own, instead_of = measured[chosen], None if chosen == first else first
-    return _Choice(chosen, tuple(sorted({chosen, *as_good})), "table", own, seconds_of(own), instead_of)
+    return _Choice(chosen, tuple(sorted({chosen, *as_good, *also})), "table", own, seconds_of(own), instead_of)
 
 
 @lru_cache(maxsize=256)
@@ -197,9 +209,9 @@ def _by_curves(
         fitted[full] = math.exp(measured[full].log)
         if fitted[full] < best:
             chosen, best = full, fitted[full]
-    first, chosen = chosen, _by_races(chosen, fitted, raced)
+    first, (chosen, also) = chosen, _by_races(chosen, fitted.get(chosen, best), measured, raced)
     instead_of = None if chosen == first else first
-    as_good = tuple(sorted({chosen, *(size for size in fitted if fitted[size] <= AS_GOOD * best)}))
+    as_good = tuple(sorted({chosen, *also, *(size for size in fitted if fitted[size] <= AS_GOOD * best)}))
     if chosen == full:
         return _Choice(chosen, as_good, "curves", measured[full], seconds_of(measured[full]), instead_of)
     seconds, seeds = time_to_target(curves.step_time, curves.steps, chosen), curves.least_steps.n

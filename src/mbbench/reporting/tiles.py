@@ -101,6 +101,7 @@ def _against_full(choice: Choice) -> Tile:
         if multiple.low is not None and multiple.high is not None:
             interval = f"{readable.multiple(multiple.low)} to {readable.multiple(multiple.high)}"
             ends = f"{readable.percent(multiple.confidence)} {interval}"
+            ends += ": not shown to be faster" if multiple.low <= 1 else ""
         return Tile(label, f"{readable.multiple(multiple.value)} times as fast", ends)
     lost = None if full is None else _lost(full)
     if lost is not None:
