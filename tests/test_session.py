@@ -414,7 +414,7 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("moments", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_a_run_killed_at_any_moment_loses_no_record_leaves_no_process_and_goes_on_where_it_was(
     tmp_path, monkeypatch, moments
 ):

@@ -410,7 +410,7 @@ def typical(search, lr=None):
 
 
 SWEPT = [
-    pytest.param((2, 16, 32, 512, N), 3, id="fast"),
+    pytest.param((2, 16, 32, 512, N), 4, id="fast"),
     pytest.param(tuple(SWEEPS), 5, id="full", marks=pytest.mark.long),
 ]
 
@@ -426,8 +426,8 @@ def test_steps_to_target_on_digits_are_the_known_ones(monkeypatch, sizes, seeds)
     for size, several in SWEEPS.items():
         if size in found:  # at most 2 % apart a passage may be missed that is seen step by step
             assert 0.75 * min(several) <= found[size] <= 1.35 * max(several), size
-    if seeds == 3:  # the fast one: with the same searches, since half of its time goes to them
-        check_rules(monkeypatch, {size: searches[size] for size in (2, 32, N)}, (32,), seeds)
+    if seeds == 4:  # the fast one: with the same searches, since half of its time goes to them
+        check_rules(monkeypatch, {size: searches[size] for size in (2, 32, N)}, (32, N), seeds)
 
 
 def at_rates(rates, seeds):
@@ -475,5 +475,4 @@ def check_rules(monkeypatch, searches, anchors, seeds):
         for (name, law), anchor in itertools.product(rules.items(), anchors)
     }
     for key, ratio in worst.items():
-        least = 1.8 if key == ("sqrt", 8) else 2.0
-        assert ratio <= 1.7 if key[0] == "rule" else ratio > least, key
+        assert ratio <= 1.7 if key[0] == "rule" else ratio > 2, key
