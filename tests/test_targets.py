@@ -446,20 +446,27 @@ def at_rates(rates, seeds):
 @pytest.mark.long
 def test_the_rule_finds_good_rates_from_every_anchor_where_plain_scaling_fails_somewhere(monkeypatch):
     sizes = (1, 8, 32, 256, N)
-    check_rules(monkeypatch, digits(sizes, 4), sizes, 4)
+    monkeypatch.setattr(courses, "HOPELESS", 1e9)
+    grid_of_sqrt_2 = [0.125 * math.sqrt(2) ** step for step in range(15)]
+    most = {size: math.ceil(1.5 * max(SWEEPS[size])) for size in sizes}
+    steps = at_rates({size: (grid_of_sqrt_2, most[size]) for size in sizes}, 4)
+    tuned = {size: min(grid_of_sqrt_2, key=lambda lr: steps[size][lr] or math.inf) for size in sizes}
+    check_rules(monkeypatch, digits(sizes, 4), sizes, 4, tuned)
 
 
-def check_rules(monkeypatch, searches, anchors, seeds):
+def check_rules(monkeypatch, searches, anchors, seeds, tuned=None):
     """K14: the rule costs at most 1.7 times the best steps from every anchor, each other law more than 2 somewhere.
 
-    The root from batch 8 is at the edge: 2.11 on one processor, 1.92 on another (4 seeds), and it diverges with 8 seeds.
+    The rule scales what the product scales, the middle of the rates that are as good as the best. `tuned` is what the plain
+    laws scale, the best on K14's own grid, where the long test has it: docs/measurements.md says what hangs on it.
     """
     sizes = tuple(searches)
     best = {size: typical(search) for size, search in searches.items()}
-    tuned = {size: central_rate(search) for size, search in searches.items()}
+    central = {size: central_rate(search) for size, search in searches.items()}
+    tuned = tuned or central
     critical = fit_steps(list(best), list(best.values())).critical_batch_size
     rules = {
-        "rule": lambda size, anchor: rule(size, (anchor, tuned[anchor]), critical),
+        "rule": lambda size, anchor: rule(size, (anchor, central[anchor]), critical),
         "constant": lambda size, anchor: tuned[anchor],
         "linear": lambda size, anchor: tuned[anchor] * size / anchor,
         "sqrt": lambda size, anchor: tuned[anchor] * math.sqrt(size / anchor),
