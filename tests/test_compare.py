@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -12,9 +13,9 @@ import pytest
 
 from mbbench.case import UsageError
 from mbbench.comparing import blocks, comparison, trees
-from mbbench.comparing.blocks import NotComparableError, Side, Zygote
-from mbbench.reporting import compared, gate
-from mbbench.reporting.compared import Comparison
+from mbbench.comparing.children import NotComparableError, Side, Zygote
+from mbbench.reporting import compared, compared_files, compared_words, gate
+from mbbench.reporting.compared import Comparison, Row
 from mbbench.reporting.gate import Change
 from mbbench.reporting.stats import Estimate
 
@@ -91,8 +92,14 @@ def zygote():
         yield shared
 
 
-def one_block(zygote, made, keep=None):
-    return zygote.run([Side("base", made.base, made.head), Side("head", made.head, made.base)], keep)
+def both(made):
+    return [Side("base", made.base, made.head), Side("head", made.head, made.base)]
+
+
+def one_block(zygote, made):
+    """Time what both sides have, in one block."""
+    tests = zygote.collect(both(made)).collected["head"]
+    return zygote.run(both(made), {"base": tests, "head": tests}, "time", blocks.turns(random.Random(0)))
 
 
 # ---- one block
@@ -104,7 +111,7 @@ def test_a_block_runs_each_side_on_its_own_code(tmp_path, quick, zygote):
         block = one_block(zygote, made)
     tests = ["bench/test_x.py::test_plain", "bench/test_x.py::test_pedantic"]
     assert block.collected == {"base": tests, "head": tests}
-    assert list(block.ratios) == tests
+    assert list(block.found) == tests
     plain, pedantic = (blocks.effects([block], test) for test in tests)
     assert all(0.3 < value < 1.2 for clock in ("wall", "cpu") for value in plain[clock])  # log 2 = 0.69
     assert all(abs(value) < 0.3 for value in pedantic["cpu"])  # given its own n, both sides do the same
@@ -118,13 +125,13 @@ def test_a_crash_costs_that_benchmark_only(tmp_path, quick, monkeypatch):
     monkeypatch.setattr(gate, "LOOKS", (2,))
     root = project(tmp_path, BENCH.replace("def test_plain", CRASH + "\ndef test_plain"))
     with trees.trees("base", None, "bench", root) as made:
-        found = comparison.compare(made, ["bench"], within_s=300.0)
+        found = comparison.compare(made, ["bench"], within_s=300.0, metrics=["time"])
     assert found.lost == {"bench/test_x.py::test_crashes": "head crashed"}
-    assert set(found.changes) == {"bench/test_x.py::test_plain", "bench/test_x.py::test_pedantic"}
-    assert {change.ratio.n for change in found.changes.values()} == {2}
-    assert {change.verdict for change in found.changes.values()} == {"undecided"}  # from two blocks nothing follows
+    assert {row.name for row in found.rows} == {"bench/test_x.py::test_plain", "bench/test_x.py::test_pedantic"}
+    assert {row.change.ratio.n for row in found.rows} == {2}
+    assert {row.change.verdict for row in found.rows} == {"undecided"}  # from two blocks nothing follows
     assert found.blocks == 3  # the one that crashed came to nobody else
-    assert found.control_name == ""  # it was the first, which crashed
+    assert found.control is None  # it was the first, which crashed
 
 
 @pytest.mark.long
@@ -132,7 +139,7 @@ def test_no_time_leaves_a_verdict_that_says_so(tmp_path, quick):
     root = project(tmp_path)
     with trees.trees("base", None, "bench", root) as made:
         found = comparison.compare(made, ["bench"], within_s=0.1)
-    assert (found.unfinished, found.changes, found.exit_code()) == ("the time was over", {}, 4)
+    assert (found.unfinished, found.rows, found.exit_code()) == ("the time was over", [], 4)
 
 
 TRAPS = {
@@ -190,7 +197,7 @@ def test_a_benchmark_that_only_one_side_can_run_is_lost_with_its_reason(tmp_path
     assert "AttributeError" in block.lost["bench/test_x.py::test_new"]
     assert block.lost["bench/test_x.py::test_new"].startswith("base: failed in call")
     assert "never called benchmark" in block.lost["bench/test_x.py::test_never"]
-    assert "bench/test_x.py::test_plain" in block.ratios
+    assert "bench/test_x.py::test_plain" in block.found
 
 
 def test_a_gate_is_all_that_is_compared_unless_asked_for(tmp_path, quick, zygote):
@@ -198,8 +205,8 @@ def test_a_gate_is_all_that_is_compared_unless_asked_for(tmp_path, quick, zygote
     root = project(tmp_path, marked)
     (root / "bench/pytest.ini").write_text("[pytest]\nmarkers =\n    gate: compared\n")
     with trees.trees("base", None, "bench", root) as made:
-        assert comparison.collected(made, ["bench"]) == ["bench/test_x.py::test_pedantic"]
-        block = one_block(zygote, made, {})
+        block = zygote.collect(both(made))
+    assert comparison.wanted(block, ["bench"]) == ["bench/test_x.py::test_pedantic"]
     assert comparison.wanted(block, ["bench", "-k", "x"]) == [
         "bench/test_x.py::test_plain",
         "bench/test_x.py::test_pedantic",
@@ -279,45 +286,105 @@ def change(verdict, ratio=1.1, low=1.05, high=1.15, n=12, **fields):
 
 
 SAME = change("same", 1.001, 0.99, 1.01)
+SLOWER = change("slower")
 HOSTILE = "bench/x.py::test[</td><script>|`*\x00\n::error::\U0001f600]"
 
 
-def found(**changes):
-    return Comparison("a" * 40, "b" * 40, changes=changes, control=SAME, control_name="t", blocks=22, seconds=60.0)
+def memory(base, head, again=None):
+    return Row("m", "memory", gate.memory_change(base, head, base if again is None else again), base)
+
+
+def seeds(verdict, clock="updates", ratio=1.1, base=0.25):
+    return Row("c", "convergence", change(verdict, ratio, ratio - 0.05, ratio + 0.05, clock=clock), base)
+
+
+def found(*rows, control=SAME, **changes):
+    times = [Row(name, "time", each, 0.001) for name, each in changes.items()]
+    return Comparison("a" * 40, "b" * 40, rows=[*times, *rows], control=Row("t", "time", control), blocks=22, seconds=60.0)
 
 
 @pytest.mark.parametrize(
     ("made", "verdict", "code", "strict"),
     [
         (found(t=SAME), "same", 0, 0),
-        (found(t=SAME, u=change("slower")), "slower", 1, 1),
-        (found(t=change("faster", 0.9, 0.85, 0.95)), "faster", 0, 0),
+        (found(t=SAME, u=SLOWER), "regression", 1, 1),
+        (found(t=change("faster", 0.9, 0.85, 0.95)), "improved", 0, 0),
         (found(t=change("undecided"), u=SAME), "undecided", 0, 3),
         (Comparison("a", "b", lost={"t": "head crashed"}), "nothing", 4, 4),
-        (Comparison("a", "b", changes={"t": SAME}, unfinished=compared.INTERRUPTED), "same", 130, 130),
-        (Comparison("a", "b", changes={"t": change("slower")}, control=change("slower")), "unreliable", 0, 4),
+        (Comparison("a", "b", rows=[Row("t", "time", SAME)], unfinished=compared.INTERRUPTED), "same", 130, 130),
+        (found(t=SLOWER, control=SLOWER), "unreliable", 0, 4),
+        (found(memory(10**8, 2 * 10**8), t=SLOWER, control=SLOWER), "regression", 1, 1),  # memory reads no clock
+        (found(memory(10**8, 2 * 10**8)), "regression", 1, 1),
+        (found(memory(10**8, 5 * 10**7)), "improved", 0, 0),
+        (found(memory(10**8, 2 * 10**8, again=3 * 10**8)), "undecided", 0, 3),
+        (found(seeds("slower")), "regression", 1, 1),
+        (found(seeds("slower", "held-out loss", base=200)), "regression", 1, 1),
+        (found(Row("c", compared.TOGETHER, SLOWER, 0.25), t=SAME), "same", 0, 0),  # it follows, and fails nothing
     ],
 )
 def test_exit_codes(made, verdict, code, strict):
     assert (made.verdict, made.exit_code(), made.exit_code(strict=True)) == (verdict, code, strict)
     assert json.loads(compared.to_json(made))["verdict"] == verdict
-    assert compared.lines(made)[0] == compared.headline(made)
+    assert compared.from_json(compared.to_json(made)) == made
+    assert compared_words.lines(made)[0] == compared_words.headline(made)
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "verdict"),
+    [
+        (10**9, 10**9, "same"),
+        (10**9, 10**9 + 2 * 10**7, "same"),  # 2 % to the byte
+        (10**9, 10**9 + 2 * 10**7 + 1, "slower"),
+        (10**9 + 2 * 10**7 + 2, 10**9, "same"),
+        (10**9 + 3 * 10**7, 10**9, "faster"),
+        (2**20, 5 * 2**20, "same"),  # 4 MiB to the byte
+        (2**20, 5 * 2**20 + 1, "slower"),
+        (0, 2**23, "slower"),
+    ],
+)
+def test_memory_is_judged_beyond_2_percent_and_4_mib(base, head, verdict):
+    assert gate.memory_change(base, head, base).verdict == verdict
+
+
+def test_any_change_of_memory_is_shown():
+    said = compared_words.sentence(memory(2**20, 2**20 + 2048))
+    assert said == "+0.2 % tensor memory, 1 MiB before, 1 MiB now"
+    assert compared_words.sentence(memory(2**20, 2**20)).endswith("the same to the byte")
+    assert "another amount the second time" in compared_words.sentence(memory(2**20, 2**20, 2**21))
 
 
 def test_the_headline_names_the_worst_and_what_could_have_been_missed():
-    both = found(a=change("slower", 1.05, 1.03, 1.07), b=change("slower", 1.2, 1.1, 1.3), c=SAME)
-    assert compared.headline(both) == f"Slower than {'a' * 12}: b by +20.0 %. 3 benchmarks: 2 slower, 1 same."
+    several = found(a=change("slower", 1.05, 1.03, 1.07), b=change("slower", 1.2, 1.1, 1.3), c=SAME)
+    assert compared_words.headline(several) == f"Slower than {'a' * 12}: b by +20.0 %. Time: 2 slower, 1 same."
     missed = found(t=change("undecided", smallest_detectable=0.04), u=SAME)
-    assert compared.headline(missed).endswith("A change below 4 % could have been missed.")
-    noisy = Comparison("a", "b", changes={"t": change("slower")}, control=change("slower", 1.07), control_name="t")
-    assert "unreliable" in compared.headline(noisy)
-    assert "+7.0 %" in compared.headline(noisy)
+    assert compared_words.headline(missed).endswith("A change below 4 % could have been missed.")
+    noisy = found(t=SLOWER, control=change("slower", 1.07))
+    assert "unreliable" in compared_words.headline(noisy)
+    assert "+7.0 %" in compared_words.headline(noisy)
+    hungry = found(memory(10**8, 2 * 10**8), t=SAME)
+    assert compared_words.headline(hungry).startswith(
+        f"Hungrier than {'a' * 12}: m by +100.0 % of tensor memory. Time: 1 same."
+    )
+    later = found(seeds("slower"), t=SAME)
+    assert compared_words.headline(later).startswith(f"Converges later than {'a' * 12}: c takes +10.0 % updates.")
+    worse = found(seeds("slower", "held-out loss", base=200), t=SAME)
+    assert compared_words.headline(worse).startswith(f"Generalises worse than {'a' * 12}: c by +10.0 % held-out loss.")
 
 
 def test_too_few_blocks_are_no_all_clear():
     early = found(t=change("undecided", 2.018, None, None, n=6, smallest_detectable=None), u=SAME)
     early.unfinished = "the time was over"
-    assert compared.headline(early).startswith("Not decided, the time was over: t reads +101.8 % after 6 blocks.")
+    assert compared_words.headline(early).startswith("Not decided, the time was over: t reads +101.8 % after 6 blocks.")
+    assert any("--time" in line for line in compared_words.about(early))
+    decided = found(t=SAME)
+    decided.unfinished = "the time was over"
+    assert not any("--time" in line for line in compared_words.about(decided))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"verdict": "same"}'])
+def test_what_is_no_comparison_is_refused(text):
+    with pytest.raises(ValueError, match=r"comparison|Expecting"):
+        compared.from_json(text)
 
 
 def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
@@ -331,37 +398,39 @@ def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
 
 
 def test_what_was_flagged_and_not_confirmed_is_said():
-    (line,) = [each for each in compared.lines(found(t=change("undecided", suspected="slower"))) if "t:" in each][:1]
+    made = found(t=change("undecided", suspected="slower"))
+    (line,) = [each for each in compared_words.lines(made) if "t:" in each][:1]
     assert "it looked slower, which was not confirmed" in line
 
 
 def test_markdown_keeps_within_its_bytes_and_shows_names_as_they_are():
-    many = found(**{f"bench/x.py::test[{number}]": SAME for number in range(3000)}, **{HOSTILE: change("slower")})
-    for most in (compared.MOST_SUMMARY, compared.MOST_COMMENT, 2000):
-        text = compared.markdown(many, most)
+    many = found(**{f"bench/x.py::test[{number}]": SAME for number in range(3000)}, **{HOSTILE: SLOWER})
+    for most in (compared_files.MOST_SUMMARY, compared_files.MOST_COMMENT, 2000):
+        text = compared_files.markdown(many, most)
         assert len(text.encode()) <= most
         assert "Slower than" in text.splitlines()[0]
     assert "more rows are left out" in text
-    whole = compared.markdown(many)
+    whole = compared_files.markdown(many)
     assert "<script>" not in whole
     assert len({line.count(" | ") for line in whole.splitlines() if line.startswith("| ▲")}) == 1
 
 
 def test_junit_has_a_failure_for_a_regression_and_skips_what_is_open():
-    made = found(**{HOSTILE: change("slower"), "u": change("undecided"), "s": SAME})
+    made = found(memory(10**8, 2 * 10**8), **{HOSTILE: SLOWER, "u": change("undecided"), "s": SAME})
     made.lost["x"] = "head crashed"
-    root = ElementTree.fromstring(compared.junit(made))
-    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("4", "1", "2")
-    assert len(root.findall("testcase/failure")) == 1
-    made.control = change("slower")
-    assert not ElementTree.fromstring(compared.junit(made)).findall("testcase/failure")
+    root = ElementTree.fromstring(compared_files.junit(made))
+    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("5", "2", "2")
+    assert [case.get("classname") for case in root.findall("testcase[failure]")] == [
+        "mbbench.compare.time",
+        "mbbench.compare.memory",
+    ]
+    made.control = Row("t", "time", SLOWER)
+    assert len(ElementTree.fromstring(compared_files.junit(made)).findall("testcase/failure")) == 1
 
 
 def test_annotations_are_ten_at_most_and_each_one_line():
-    many = found(
-        **{f"bench/x.py::t{number}": change("slower") for number in range(30)}, **{HOSTILE: change("slower", 3.0, 2.5, 3.5)}
-    )
-    said = compared.annotations(many)
+    many = found(**{f"bench/x.py::t{number}": SLOWER for number in range(30)}, **{HOSTILE: change("slower", 3.0, 2.5, 3.5)})
+    said = compared_files.annotations(many)
     assert len(said) == 10
     assert all(line.startswith("::error file=bench/x.py,title=slower") and "\n" not in line for line in said)
     assert said[0].count("::") == 2
@@ -401,7 +470,7 @@ def test_the_command_says_what_keeps_it_from_comparing(tmp_path):
 )
 def test_a_strangers_commit_is_judged(tmp_path, base, head, verdict, code):
     root = project(tmp_path, base=base, head=head)
-    done = command(root, "base", "--json", "-k", "plain", "--time", "120")
+    done = command(root, "base", "--json", "-k", "plain", "--time", "120", "--metric", "time")
     said = json.loads(done.stdout)
     assert done.returncode == code, said
     (benchmark,) = said["benchmarks"]

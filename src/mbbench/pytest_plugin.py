@@ -158,7 +158,7 @@ def _present(item: pytest.Item, benchmark: Any) -> list[Record]:
     records = bench.records.get(item.nodeid)
     cell = _cell(item)
     if COMPARED in os.environ and cell is not None:
-        benchmark(suite.update_here(cell))
+        benchmark(suite.Update(cell))
         return []
     if records is None:
         pytest.fail("not measured: `measured` needs a parameter `case` that is a cell of mbbench.grid", pytrace=False)

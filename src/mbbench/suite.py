@@ -121,15 +121,38 @@ def _race(begun: session.Session, jobs: Sequence[Job], on_record: Callable[[Job,
     )
 
 
-def update_here(cell: Cell) -> Callable[[], None]:
-    """Return a call that makes the next update of a cell's training in this process: what a comparison runs in turns."""
-    from mbbench.measuring.problems import resolve
-    from mbbench.measuring.training import prepare
+class Update:
+    """The next update of a cell's training in this process, at each call: what a comparison runs in turns."""
 
-    _, place = job_lists.locate(cell.problem, Path.cwd())
-    training = prepare(cell, resolve(cell.problem, place.location)[0])
-    updates = training.stream()
-    return lambda: training.train(itertools.islice(updates, 1))
+    def __init__(self, cell: Cell) -> None:
+        """Take what to train.
+
+        Raises:
+            UsageError: there is no such problem.
+        """
+        from mbbench.measuring.problems import resolve
+        from mbbench.measuring.training import prepare
+
+        _, place = job_lists.locate(cell.problem, Path.cwd())
+        self._cell, self._problem = cell, resolve(cell.problem, place.location)[0]
+        self._training = prepare(cell, self._problem)
+        self._updates = self._training.stream()
+
+    def __call__(self) -> None:
+        """Make one update."""
+        self._training.train(itertools.islice(self._updates, 1))
+
+    def losses(self, seeds: Iterable[int], updates: int) -> dict[int, tuple[tuple[Any, ...], ...]]:
+        """Train anew with each seed; return by seed the updates, training losses and held-out losses of its evaluations."""
+        from mbbench.measuring.convergence import loss_curve
+        from mbbench.measuring.training import prepare
+
+        found = dict[int, tuple[tuple[Any, ...], ...]]()
+        for seed in seeds:
+            training = prepare(msgspec.structs.replace(self._cell, seed=seed), self._problem)
+            curve = loss_curve(training, Budget(max_steps=updates), lambda phase: None)["curve"]
+            found[seed] = curve.step, curve.train_loss, curve.heldout_loss
+        return found
 
 
 def rounds_s(record: Record, unit: str) -> tuple[float, ...]:

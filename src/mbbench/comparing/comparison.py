@@ -1,45 +1,25 @@
-"""Compare two trees: screen every benchmark block by block, confirm what was flagged, stop when the time is over.
+"""Compare two trees: memory and convergence first, which read no clock; then times, with what time is left.
 
-Easy to get wrong: a benchmark that is dropped because it looks fine must not be dropped because it looks bad, so only what
-is shown to be the same stops early; and what was flagged is never judged by the blocks that flagged it.
+Easy to get wrong: where the time is short the benchmarks that are least certain go on, and what was flagged is never judged
+by the blocks that flagged it.
 """
 
+import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from mbbench.comparing.blocks import Block, NotComparableError, Side, Zygote, effects
+from mbbench.comparing import untimed
+from mbbench.comparing.blocks import effects, turns
+from mbbench.comparing.children import Block
+from mbbench.comparing.course import Course, Say
 from mbbench.comparing.trees import Trees
 from mbbench.reporting import gate
-from mbbench.reporting.compared import INTERRUPTED, Comparison
-from mbbench.reporting.gate import Change, Flag
+from mbbench.reporting.compared import INTERRUPTED, METRICS, TOGETHER, Comparison, Row
 
-BLOCKS_A_ZYGOTE = 4
-"""After which everything is imported anew: what one process has in its memory is luck too."""
 CONFIRMING = 12
 """Blocks: 7 are the fewest for 1 %; of a 5 % change at a spread of 2 % a block 12 miss 1 in 1000."""
 WORKING = "the working tree"
-
-Say = Callable[[str], None]
-
-
-@dataclass
-class _Run:
-    """A comparison under way."""
-
-    found: Comparison
-    trees: Trees
-    arguments: Sequence[str]
-    until: float
-    tolerance: float
-    say: Say
-    threads: int
-    seed: int
-    control: str = ""
-    test_s: float = 0.0
-    screened: list[Block] = field(default_factory=list)
-    flags: dict[str, Flag] = field(default_factory=dict)
-    confirming: list[Block] = field(default_factory=list)
 
 
 def compare(
@@ -47,6 +27,7 @@ def compare(
     arguments: Sequence[str],
     *,
     within_s: float,
+    metrics: Iterable[str] = METRICS,
     tolerance: float = gate.TOLERANCE,
     threads: int = 1,
     seed: int = 0,
@@ -58,7 +39,8 @@ def compare(
         trees: from `trees.trees`.
         arguments: for pytest: the folder of the benchmarks, "-k" ...
         within_s: seconds for everything; a block that was begun is ended.
-        tolerance: the least change that matters.
+        metrics: of `METRICS`.
+        tolerance: the least change of time that matters.
         threads: of torch in each child.
         seed: of the order of sides and turns.
         say: told what happens.
@@ -68,22 +50,25 @@ def compare(
     """
     began = time.monotonic()
     found = Comparison(trees.base_commit, trees.head_commit or WORKING, trees.notes, tolerance)
-    run = _Run(found, trees, arguments, began + within_s, tolerance, say, threads, seed)
+    course = Course(found, trees, arguments, began + within_s, say, threads, seed)
+    times = _Times(course)
     try:
-        _screen(run)
-        _confirm(run)
+        block = course.collect()
+        base, head = block.collected["base"], block.collected["head"]
+        found.missing, found.new = tuple(t for t in base if t not in head), tuple(t for t in head if t not in base)
+        tests = wanted(block, arguments)
+        if "memory" in metrics:
+            found.rows += untimed.memory(course, tests)
+        if "convergence" in metrics:
+            found.rows += untimed.convergence(course, tests, within_s)
+        if "time" in metrics:
+            times.measure(tests)
     except KeyboardInterrupt:
-        run.found.unfinished = INTERRUPTED
-    _judge(run)
-    run.found.seconds = time.monotonic() - began
-    return run.found
-
-
-def collected(trees: Trees, arguments: Sequence[str], threads: int = 1) -> list[str]:
-    """Return the benchmarks that would be compared: those of the gate where there are any, unless some are asked for."""
-    with Zygote(arguments, threads) as zygote:
-        block = zygote.run([Side("base", trees.base, trees.head), Side("head", trees.head, trees.base)], {})
-    return wanted(block, arguments)
+        found.unfinished = INTERRUPTED
+    found.rows += times.judged()
+    found.rows = [*_sorted(found.rows), *_together(found.rows)]
+    found.seconds = time.monotonic() - began
+    return found
 
 
 def wanted(block: Block, arguments: Sequence[str]) -> list[str]:
@@ -93,84 +78,92 @@ def wanted(block: Block, arguments: Sequence[str]) -> list[str]:
     return gated if gated and "-k" not in arguments else both
 
 
-def _screen(run: _Run) -> None:
-    """Run blocks of what is open; at each look, flag what changed and let go what is the same."""
-    with Zygote(run.arguments, run.threads) as zygote:
-        trees = run.trees
-        block = zygote.run([Side("base", trees.base, trees.head), Side("head", trees.head, trees.base)], {})
-    found, base, head = run.found, block.collected["base"], block.collected["head"]
-    found.missing, found.new = tuple(t for t in base if t not in head), tuple(t for t in head if t not in base)
-    open_tests = wanted(block, run.arguments)
-    run.control = open_tests[0] if open_tests else ""
-    for look in gate.LOOKS:
-        # What is flagged already is to be confirmed in the same time.
-        _blocks(run, run.screened, look - len(run.screened), open_tests, CONFIRMING * len(run.flags) * run.test_s)
-        open_tests = [test for test in open_tests if test not in run.found.lost]
-        for test in list(open_tests):
-            seen = effects(run.screened, test)
-            if not seen["wall"]:
-                continue
-            flag = gate.screen(seen)
-            if flag is not None:
-                run.flags[test] = flag
-                run.say(f"{test}: {flag.direction} by {flag.clock}, to be confirmed")
-            if flag is not None or gate.change(seen, None, None, run.tolerance).verdict == "same":
-                open_tests.remove(test)
-        if not open_tests or run.found.unfinished:
-            return
+def block_s(course: Course, tests: Sequence[str]) -> float:
+    """Return the seconds of a block of timing, each benchmark's share of it, by running one."""
+    course.blocks(1, tests, "time", lambda number: turns(random.Random(number)))
+    return course.block_s or 0.0
 
 
-def _confirm(run: _Run) -> None:
-    if run.flags:
-        _blocks(run, run.confirming, CONFIRMING, list(run.flags), 0.0)
+class _Times:
+    """Blocks of timing: screening ones, what they flagged, and fresh ones to confirm it."""
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._screened: list[Block] = []
+        self._confirming: list[Block] = []
+        self._flags: dict[str, gate.Flag] = {}
+        self._control = ""
+
+    def measure(self, tests: Sequence[str]) -> None:
+        """Screen every benchmark, and confirm what was flagged."""
+        self._control = tests[0] if tests else ""
+        self._flags = gate.screening(tests, self._until, self._course.found.tolerance)
+        if self._flags:
+            self._confirming += self._blocks(CONFIRMING, list(self._flags))
+
+    def _until(self, tests: Sequence[str], count: int) -> dict[str, gate.Effects]:
+        """Run blocks until there are so many of these benchmarks; say which were flagged already."""
+        missing = count - len(self._screened)
+        if not self._screened:  # how long a block takes is known after the first
+            self._screened += self._blocks(1, tests)
+            missing -= 1
+        some = self._affordable(tests, missing)
+        self._screened += self._blocks(missing, some)
+        return {test: seen for test in some if (seen := effects(self._screened, test))["wall"]}
+
+    def _affordable(self, tests: Sequence[str], missing: int) -> list[str]:
+        """Return as many benchmarks as there is time for, those first whose intervals are the widest."""
+        course = self._course
+        each_s = (course.block_s or 0.0) * missing
+        left_s = course.until - time.monotonic()
+        most = len(tests) if not each_s else int(left_s / each_s)
+        if most >= len(tests):
+            return list(tests)
+        course.found.unfinished = "the time was over"
+        # With time for none the first goes on as far as it comes: a verdict on one beats none on all.
+        return sorted(tests, key=lambda test: -_width(effects(self._screened, test)["wall"]))[: max(1, most)]
+
+    def _blocks(self, count: int, tests: Sequence[str]) -> list[Block]:
+        control = [self._control] if self._control in tests else []
+        return self._course.blocks(count, tests, "time", lambda number: turns(random.Random(number)), control)
+
+    def judged(self) -> list[Row]:
+        """Return a verdict on each benchmark that has a block, and put the control's into what was found."""
+        found = self._course.found
+        tests = dict.fromkeys(test for block in self._screened for test in block.found if test not in found.lost)
+        rows = []
+        for test in tests:
+            again = effects(self._confirming, test)
+            change = gate.change(
+                effects(self._screened, test), self._flags.get(test), again if again["wall"] else None, found.tolerance
+            )
+            seconds = [block.found[test].seconds for block in self._screened if test in block.found]
+            rows.append(Row(test, "time", change, sorted(seconds)[len(seconds) // 2]))
+        own = effects([*self._screened, *self._confirming], self._control, "control")
+        if own["wall"]:
+            flag, seen = gate.screen(own), gate.change(own, None, None, found.tolerance)
+            seen = seen if flag is None else replace(seen, verdict=flag.direction)
+            found.control = Row(self._control, "time", seen)
+        return rows
 
 
-def _blocks(run: _Run, into: list[Block], count: int, tests: list[str], reserve_s: float) -> None:
-    """Run so many blocks more, in fresh zygotes; lose a benchmark where it ends its child; stop when there is no time."""
-    trees, made, longest_s = run.trees, 0, 0.0
-    while made < count:
-        with Zygote(run.arguments, run.threads) as zygote:
-            for _ in range(min(BLOCKS_A_ZYGOTE, count - made)):
-                began = time.monotonic()
-                if began + longest_s + reserve_s > run.until:
-                    run.found.unfinished = "the time was over"
-                    return
-                sides = [Side("base", trees.base, trees.head), Side("head", trees.head, trees.base)]
-                alive = [test for test in tests if test not in run.found.lost]
-                if not alive:
-                    return
-                keep = {"base": alive, "head": alive}
-                if run.control in alive:
-                    sides.append(Side("control", trees.base, trees.head))
-                    keep["control"] = [run.control]
-                block = zygote.run(sides, keep, run.seed + run.found.blocks)
-                run.found.lost |= block.lost
-                run.found.own = run.found.own or block.own
-                run.found.blocks += 1
-                made += len(block.ratios) + len(block.lost) >= len(alive)  # a crash ends a block early
-                into.append(block)
-                took_s = time.monotonic() - began
-                longest_s, run.test_s = max(longest_s, took_s), took_s / len(alive)
-                run.say(f"block {run.found.blocks}: {len(block.ratios)} benchmarks in {took_s:.1f} s")
+def _width(values: Sequence[float]) -> float:
+    """Return how wide an interval is; 0 where there is none yet: nothing is known of which is the widest."""
+    ratio = gate.estimate(values).spread if values else None
+    return ratio or 0.0
 
 
-def _judge(run: _Run) -> None:
-    """Put what was seen into verdicts."""
-    tests = dict.fromkeys(test for block in run.screened for test in block.ratios)
-    for test in (test for test in tests if test not in run.found.lost):
-        again = effects(run.confirming, test)
-        flag = run.flags.get(test)
-        run.found.changes[test] = gate.change(
-            effects(run.screened, test), flag, again if again["wall"] else None, run.tolerance
-        )
-    blocks = [*run.screened, *run.confirming]
-    own = effects(blocks, run.control, "control") if run.control else {"wall": []}
-    if own["wall"]:
-        run.found.control_name = run.control
-        flag = gate.screen(own)
-        seen = gate.change(own, None, None, run.tolerance)
-        verdict = seen.verdict if flag is None else flag.direction
-        run.found.control = Change(verdict, seen.clock, seen.ratio, seen.smallest_detectable)
+def _sorted(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows by benchmark, as they came, and by metric in the order of `METRICS`."""
+    names = list(dict.fromkeys(row.name for row in rows))
+    return sorted(rows, key=lambda row: (METRICS.index(row.metric), names.index(row.name)))
 
 
-__all__ = ["Comparison", "NotComparableError", "compare"]
+def _together(rows: Sequence[Row]) -> list[Row]:
+    """Return the time to a loss of each benchmark of which both time and updates were judged."""
+    times = {row.name: row for row in rows if row.metric == "time"}
+    return [
+        Row(row.name, TOGETHER, gate.together(times[row.name].change, row.change), row.base)
+        for row in rows
+        if row.change.clock == "updates" and row.name in times
+    ]

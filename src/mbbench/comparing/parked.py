@@ -1,10 +1,16 @@
 """The child's side of a comparison: pytest on its own tree, stopped inside each benchmark until it is told how often to run.
 
 Loaded by its path in a forked child, so nothing of mbbench is imported here. Says, as tuples, ("hello", name),
-("collected", ids, ids of the gate), ("parked", id, seconds), ("ran", wall, cpu), ("report", id, when, outcome, text) and
-("end", status, foreign, own); is told which ids to keep, and then how many rounds to run, None to go on. Easy to get wrong:
-comparing identical code in silence, where a module of the other tree was found first; so all modules are looked at when it
-ends.
+("collected", ids, ids of the gate), ("parked", id, seconds of a round or an update), ("ran", answer), ("report", id, when,
+outcome, text) and ("end", status, foreign, own, strays). Is told which ids to keep and what is asked for; then, of each
+benchmark it parks in, again and again what to run, and None to go on:
+
+    "time": a number of rounds; answers (wall, cpu), seconds of a round
+    "memory": a number of calls; answers the peak of tensor memory in bytes
+    "convergence": (seeds, updates); answers {seed: (updates, training losses, held-out losses)}
+
+Easy to get wrong: comparing identical code in silence, where a module of the other tree was found first; so all modules are
+looked at when it ends.
 """
 
 import gc
@@ -19,10 +25,13 @@ from typing import Any
 
 import pytest
 import pytest_benchmark.fixture
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
 
 ROUND_S = 0.001
 """Of a round at least, so that the clock is read seldom."""
 WARM_ROUNDS, WARM_S = 12, 0.2
+CALLS_MARK = "mbbench: calls"
 TAIL = 600
 """Characters of a failure's text that are passed on."""
 
@@ -33,7 +42,8 @@ class Parked:
     def __init__(self, connection: Connection) -> None:
         """Take where to ask."""
         self.connection = connection
-        self.item = ""
+        self.item, self.asked = "", "time"
+        self.profiler: Any = None
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,7 +52,8 @@ class Parked:
         gate = [item.nodeid for item in found if item.get_closest_marker("gate")]
         self.connection.send(("collected", [item.nodeid for item in found], gate))
         by_id = {item.nodeid: item for item in items}
-        wanted = [by_id[name] for name in self.connection.recv()]
+        names, self.asked = self.connection.recv()
+        wanted = [by_id[name] for name in names]
         config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
         items[:] = wanted
 
@@ -51,9 +62,20 @@ class Parked:
         if report.failed:
             self.connection.send(("uncollected", report.nodeid, str(report.longrepr)[-TAIL:]))
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Remember which benchmark it is."""
+        """Remember which benchmark it is; from here on count what its tensors take."""
         self.item = item.nodeid
+        if self.asked == "memory":
+            self.profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+            self.profiler.start()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        """End the counting of a benchmark that never came to its calls."""
+        if self.profiler is not None:
+            self.profiler.stop()
+            self.profiler = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Pass on how a benchmark ended."""
@@ -61,42 +83,99 @@ class Parked:
             text = str(report.longrepr)[-TAIL:] if report.longrepr else ""
             self.connection.send(("report", report.nodeid, report.when, report.outcome, text))
 
-    def serve(self, once: Callable[[], tuple[float, float]]) -> None:
-        """Warm up, say how long a round takes, and run as many as asked for, again and again."""
+    def offer(self, timed: Callable[[], tuple[float, float]], call: Callable[[], Any], losses: Any) -> None:
+        """Park here and run what is asked for.
+
+        Args:
+            timed: runs a round, returns its seconds by the wall and by the CPU clock.
+            call: makes one call.
+            losses: (seeds, updates) -> losses of training; None where the benchmark trains nothing that we know.
+        """
+        if self.asked == "memory":
+            self._serve(0.0, lambda calls: self._peak(call, calls))
+        elif self.asked == "convergence":
+            self._serve(None if losses is None else _seconds(call), lambda words: losses(*words))
+        else:
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+            began, count = time.perf_counter(), 0
+            while count < WARM_ROUNDS or time.perf_counter() - began < WARM_S:
+                timed()
+                count += 1
+            self._serve((time.perf_counter() - began) / count, lambda rounds: _rounds(timed, rounds))
+            gc.enable()
+            gc.unfreeze()
+
+    def _serve(self, seconds: float | None, answer: Callable[[Any], Any]) -> None:
+        self.connection.send(("parked", self.item, seconds))
+        while (words := self.connection.recv()) is not None:
+            self.connection.send(("ran", answer(words)))
+
+    def _peak(self, call: Callable[[], Any], calls: int) -> int:
+        """Return the most bytes that tensors took during some calls, those counted that the benchmark had made before."""
         gc.collect()
-        gc.freeze()
-        gc.disable()
-        began, count = time.perf_counter(), 0
-        while count < WARM_ROUNDS or time.perf_counter() - began < WARM_S:
-            once()
-            count += 1
-        self.connection.send(("parked", self.item, (time.perf_counter() - began) / count))
-        while (rounds := self.connection.recv()) is not None:
-            wall = cpu = 0.0
-            for _ in range(rounds):
-                seconds, used = once()
-                wall, cpu = wall + seconds, cpu + used
-            self.connection.send(("ran", wall / rounds, cpu / rounds))
-        gc.enable()
-        gc.unfreeze()
+        with record_function(CALLS_MARK):
+            pass
+        for _ in range(calls):
+            call()
+        profiler, self.profiler = self.profiler, None
+        profiler.stop()
+        events = profiler.profiler.kineto_results.events()
+        began = next(event.start_ns() for event in events if event.name() == CALLS_MARK)
+        changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+        live = sum(size for when, size in changes if when < began)
+        peak = live
+        for _, size in (change for change in changes if change[0] >= began):
+            live += size
+            peak = max(peak, live)
+        return int(peak)
+
+
+def _rounds(timed: Callable[[], tuple[float, float]], rounds: int) -> tuple[float, float]:
+    """Return the seconds of a round by both clocks."""
+    wall = cpu = 0.0
+    for _ in range(rounds):
+        seconds, used = timed()
+        wall, cpu = wall + seconds, cpu + used
+    return wall / rounds, cpu / rounds
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    """Return the seconds of a call, after some that warm it up."""
+    for _ in range(WARM_ROUNDS):
+        call()
+    began = time.perf_counter()
+    for _ in range(WARM_ROUNDS):
+        call()
+    return (time.perf_counter() - began) / WARM_ROUNDS
+
+
+def _synchroniser() -> Callable[[], None]:
+    """Return what waits for an accelerator: without it a clock would read how long work takes to be handed over."""
+    return torch.accelerator.synchronize if torch.accelerator.is_available() else lambda: None
 
 
 def _install(parked: Parked) -> None:
     """Make pytest-benchmark's fixture hand over its function instead of timing it, in this process only."""
-    clock, cpu_clock = time.perf_counter, time.process_time
+    clock, cpu_clock, wait = time.perf_counter, time.process_time, _synchroniser()
 
     def call(self: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        result = function(*args, **kwargs)
+        def once() -> Any:
+            return function(*args, **kwargs)
 
         def loop(count: int) -> tuple[float, float]:
+            wait()
             cpu, wall = cpu_clock(), clock()
             for _ in range(count):
                 function(*args, **kwargs)
+            wait()
             return (clock() - wall) / count, (cpu_clock() - cpu) / count
 
-        count = max(1, int(ROUND_S / max(loop(3)[0], 1e-9)))
+        result = once()
+        count = max(1, int(ROUND_S / max(loop(3)[0], 1e-9))) if parked.asked == "time" else 1
         self._mode = "mbbench"  # else it warns that it was not used
-        parked.serve(lambda: loop(count))
+        parked.offer(lambda: loop(count), once, getattr(function, "losses", None))
         return result
 
     def pedantic(
@@ -116,16 +195,18 @@ def _install(parked: Parked) -> None:
             nonlocal result
             given = setup() if setup is not None else None
             positional, named = given if given else (args, kwargs or {})
+            wait()
             cpu, wall = cpu_clock(), clock()
             for _ in range(iterations):
                 result = target(*positional, **named)
+            wait()
             taken = (clock() - wall) / iterations, (cpu_clock() - cpu) / iterations
             if teardown is not None:
                 teardown(*positional, **named)
             return taken
 
         self._mode = "mbbench"
-        parked.serve(once)
+        parked.offer(once, once, getattr(target, "losses", None))
         return result
 
     fixture: Any = pytest_benchmark.fixture.BenchmarkFixture

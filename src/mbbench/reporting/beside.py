@@ -3,6 +3,7 @@
 Easy to get wrong: this is a hint and not a gate, and is called so; of many intervals some leave equality out by chance.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,30 @@ def beside(a: Side, b: Side) -> Beside:
         f"{_shared(a, b)} {_told(found)}{HINT}",
         table(found, a.name, b.name),
     )
+
+
+def lines(a: Side, b: Side) -> list[str]:
+    """Return what two sides have in common, for a terminal: a sentence, and a line for each figure of each cell."""
+    said = [HINT, beside(a, b).finding.removesuffix(HINT).strip()]
+    for pair in pairs(a, b):
+        factor, between = _factor(pair.ratio)
+        told = f"{factor} times" + (f" ({between})" if between else "") if factor else "no factor"
+        note = f"; {pair.note}" if pair.note else ""
+        said.append(f"  {pair.cell}: {pair.what}: {told}: {pair.first} in {a.name}, {pair.second} in {b.name}{note}")
+    return said
+
+
+def to_json(a: Side, b: Side) -> str:
+    """Return the same as JSON."""
+    rows = [
+        {"cell": pair.cell, "figure": pair.what, "a": pair.first, "b": pair.second, "note": pair.note}
+        | {name: getattr(pair.ratio, key, None) for name, key in _FIGURES.items()}
+        for pair in pairs(a, b)
+    ]
+    return json.dumps({"kind": "stored records", "note": HINT, "a": a.name, "b": b.name, "figures": rows}, indent=2)
+
+
+_FIGURES = {"ratio": "value", "low": "low", "high": "high", "n": "n"}
 
 
 def table(found: Sequence[Pair], first: str, second: str) -> Table:

@@ -7,7 +7,7 @@ come from the confirming blocks alone; and "not shown to be slower" is not "same
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,11 +20,17 @@ ALPHA = 0.01
 """Of each stage, in each direction: a share of identical code that it calls changed."""
 TOLERANCE = 0.03
 """A change that matters, as a part."""
+CONVERGENCE_TOLERANCE = 0.05
+"""Of updates to a loss, and of held-out losses."""
+MEMORY_TOLERANCE, MEMORY_BYTES = 0.02, 4 * 2**20
+"""A change of memory matters beyond the larger of both."""
 
 Direction = Literal["slower", "faster"]
 Verdict = Literal["slower", "faster", "same", "undecided"]
 Effects = Mapping[str, Sequence[float]]
-"""Log ratios of head over base, one a block, by clock: "wall" and "cpu", or "device"."""
+"""Log ratios of head over base, one a block (or a seed), by what was read: "wall" and "cpu", "updates", "held-out loss"."""
+Blocks = Callable[[Sequence[str], int], Mapping[str, Effects]]
+"""Measures some benchmarks until each has so many blocks, or time is over, and returns the effects of all of its blocks."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,9 @@ class Change:
     """What became of one benchmark.
 
     Attributes:
-        verdict: confirmed and large enough, or its interval inside the tolerance, or undecided.
-        clock: that the ratio is of.
+        verdict: confirmed and large enough, or its interval inside the tolerance, or undecided. "slower" stands for worse in
+            whatever was read: more memory, more updates.
+        clock: what the ratio is of: "wall", "cpu", "bytes", "updates" or "held-out loss".
         ratio: head over base, with its 95 % interval where there are blocks enough; n is the number of blocks.
         smallest_detectable: the least change, as a part, that would have been flagged given this spread; None without one.
         suspected: what screening showed where it was not confirmed or could not be.
@@ -52,6 +59,26 @@ class Change:
     ratio: Estimate
     smallest_detectable: float | None
     suspected: Direction | None = None
+
+
+def screening(tests: Iterable[str], blocks: Blocks, tolerance: float = TOLERANCE) -> dict[str, Flag]:
+    """Return what was flagged, look after look at what is open.
+
+    What is flagged, or shown to be the same, is looked at no more; nothing else stops early: what is dropped because it
+    looks fine must not be dropped because it looks bad.
+    """
+    left, flags = list(tests), dict[str, Flag]()
+    for look in LOOKS:
+        seen = blocks(left, look)
+        flags |= {test: flag for test in left if test in seen and (flag := screen(seen[test])) is not None}
+        left = [
+            test
+            for test in left
+            if test in seen and test not in flags and change(seen[test], None, None, tolerance).verdict != "same"
+        ]
+        if not left:
+            break
+    return flags
 
 
 def screen(effects: Effects) -> Flag | None:
@@ -86,6 +113,40 @@ def change(screened: Effects, flag: Flag | None, confirming: Effects | None, tol
     if confirm(confirming, flag) and beyond:
         return Change(flag.direction, flag.clock, ratio, smallest_detectable(values))
     return _undirected(values, flag.clock, tolerance, flag)
+
+
+def memory_change(base: int, head: int, again: int) -> Change:
+    """Return the verdict on a peak of memory in bytes. It is exact, so one reading of each side tells.
+
+    Args:
+        base: of the base.
+        head: of the head.
+        again: of the base again; another figure than the first says that this benchmark's memory is not the code's alone.
+    """
+    ratio = Estimate(value=max(head, 1) / max(base, 1), low=None, high=None, n=1, unit="ratio")
+    if base != again:
+        return Change("undecided", "bytes", ratio, abs(again - base) / max(base, 1))
+    matters = abs(head - base) > max(MEMORY_TOLERANCE * base, MEMORY_BYTES)
+    verdict: Verdict = "same" if not matters else "slower" if head > base else "faster"
+    return Change(verdict, "bytes", ratio, None)
+
+
+def together(time: Change, updates: Change, tolerance: float = CONVERGENCE_TOLERANCE) -> Change:
+    """Return what time and updates to a loss make of the time to that loss: the product of both ratios.
+
+    Its interval is the product of both intervals, at 90 % or more. It is told and fails nothing: its two factors do.
+    """
+    low, high = (
+        None if one is None or other is None else one * other
+        for one, other in ((time.ratio.low, updates.ratio.low), (time.ratio.high, updates.ratio.high))
+    )
+    value, n = time.ratio.value * updates.ratio.value, min(time.ratio.n, updates.ratio.n)
+    ratio = Estimate(value=value, low=low, high=high, n=n, unit="ratio", confidence=0.9)
+    verdict: Verdict = "undecided"
+    if low is not None and high is not None:
+        within, ends = 1 / (1 + tolerance) < low <= high < 1 + tolerance, (low >= 1 + tolerance, high <= 1 / (1 + tolerance))
+        verdict = "same" if within else "slower" if ends[0] else "faster" if ends[1] else "undecided"
+    return Change(verdict, time.clock, ratio, None)
 
 
 def estimate(effects: Sequence[float]) -> Estimate:

@@ -75,19 +75,19 @@ def cells(of: Side) -> dict[str, Pool]:
 def pairs(a: Side, b: Side) -> list[Pair]:
     """Return every figure of every cell that both sides have, in the order of the first."""
     first, second = cells(a), cells(b)
-    unlike, found = _unlike(a, b), list[Pair]()
+    why, found = unlike(a, b), list[Pair]()
     for name in (name for name in first if name in second):
         both = first[name], second[name]
         for pair in (*_times(name, *both), *_memory(name, *both), *_steps(*both), *_losses(name, *both)):
-            if unlike:
-                pair = pair._replace(ratio=None, note=f"not comparable: {unlike}")
+            if why:
+                pair = pair._replace(ratio=None, note=f"not comparable: {why}")
             elif not pair.note and pair.ratio is not None:
                 pair = pair._replace(note=_changed(*both))
             found.append(pair)
     return list(dict.fromkeys(found))  # steps of a search are those of every loader that it was made for
 
 
-def _unlike(a: Side, b: Side) -> str:
+def unlike(a: Side, b: Side) -> str:
     """Return in what the machines of the two sides differ, "" where they have one fingerprint."""
     if not a.records or not b.records:
         return ""

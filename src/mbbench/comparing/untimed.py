@@ -1,0 +1,99 @@
+"""What a commit does to memory and to convergence: neither reads a clock, so one block tells, and the base runs twice in it.
+
+Easy to get wrong: a benchmark whose losses or bytes differ from one run of the same code to the next says nothing of the
+commit; so a control runs beside, and what it does not repeat is not judged or not called changed.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from mbbench.comparing.children import Child
+from mbbench.comparing.course import Course
+from mbbench.reporting import gate, paired_seeds
+from mbbench.reporting.compared import Row
+from mbbench.reporting.paired_seeds import Losses
+
+CALLS = 3
+"""Of a benchmark for its peak of memory: optimizers make their state in the first."""
+SEEDS = 12
+"""Pairs: 9 of them are the fewest that screening can flag anything by (1 / 2^9 is below a third of 1 %)."""
+FEWEST_UPDATES, MOST_UPDATES = 40, 400
+SHARE = 0.05
+"""Of the time, for the updates of all benchmarks; evaluations, and three sides on two processors, take as much again."""
+
+
+def memory(course: Course, tests: Sequence[str]) -> list[Row]:
+    """Return the verdict on the peak of tensor memory of each benchmark that makes tensors."""
+
+    def visit(test: str, children: Mapping[str, Child]) -> dict[str, int]:
+        return {name: child.ask(CALLS) for name, child in children.items()}
+
+    rows = []
+    for block in course.blocks(1, tests, "memory", lambda number: visit, control=tests):
+        for test, peaks in block.found.items():
+            if any(peaks.values()):
+                change = gate.memory_change(peaks["base"], peaks["head"], peaks["control"])
+                rows.append(Row(test, "memory", change, peaks["base"]))
+    return rows
+
+
+def convergence(course: Course, tests: Sequence[str], within_s: float) -> list[Row]:
+    """Return the verdict on updates to a loss, and on held-out loss, of each benchmark that trains a cell of ours."""
+    each_s, updates = SHARE * within_s / max(1, len(tests)), dict[str, int]()
+    first = _losses(course, tests, range(SEEDS), each_s, updates)
+    flagged = [test for test, sides in first.items() if any(_flags(sides).values())]
+    again = _losses(course, flagged, range(SEEDS, 2 * SEEDS), each_s, updates)
+    rows = []
+    for test, sides in first.items():
+        loss, flags = paired_seeds.target(sides["base"]), _flags(sides)
+        fresh = _effects(again[test], loss) if test in again else {}
+        for what, values in _effects(sides, loss).items():
+            confirming = {what: fresh[what]} if what in fresh else None
+            change = gate.change({what: values}, flags[what], confirming, gate.CONVERGENCE_TOLERANCE)
+            rows.append(Row(test, "convergence", change, loss if what == "updates" else updates[test]))
+        _notice(course, test, sides)
+    return rows
+
+
+def _losses(
+    course: Course, tests: Sequence[str], seeds: Sequence[int], each_s: float, updates: dict[str, int]
+) -> dict[str, dict[str, Losses]]:
+    """Return the losses of each side, of those benchmarks that train; remember how many updates were made of each."""
+
+    def visit(test: str, children: Mapping[str, Child]) -> dict[str, Losses] | None:
+        update_s = children["base"].seconds
+        if update_s is None or children["head"].seconds is None:
+            return None
+        fit = int(each_s / (len(seeds) * update_s))
+        several = updates.setdefault(test, max(FEWEST_UPDATES, min(MOST_UPDATES, fit)))
+        for child in children.values():
+            child.tell((list(seeds), several))
+        return {name: child.hear() for name, child in children.items()}
+
+    found = course.blocks(1, tests, "convergence", lambda number: visit, control=tests) if tests else []
+    return {test: sides for block in found for test, sides in block.found.items() if sides is not None}
+
+
+def _effects(sides: Mapping[str, Losses], loss: float | None) -> dict[str, list[float]]:
+    """Return what was read of a benchmark, a log ratio a seed: updates to a loss, and held-out losses where there are any.
+
+    Keys are what was read, as in `gate.Change.clock`.
+    """
+    found = {} if loss is None else {"updates": paired_seeds.updates(sides["base"], sides["head"], loss)}
+    held_out = paired_seeds.held_out(sides["base"], sides["head"])
+    return found | ({"held-out loss": held_out} if held_out else {})
+
+
+def _flags(sides: Mapping[str, Losses]) -> dict[str, gate.Flag | None]:
+    effects = _effects(sides, paired_seeds.target(sides["base"]))
+    return {what: gate.screen({what: values}) for what, values in effects.items()}
+
+
+def _notice(course: Course, test: str, sides: Mapping[str, Losses]) -> None:
+    """Say where the losses are not the same bit for bit, and where they are not even of the same code."""
+    if paired_seeds.difference(sides["base"], sides["control"]) is not None:
+        course.found.notices.append(f"{test}: the base's losses differ from one run to the next")
+        return
+    largest = paired_seeds.difference(sides["base"], sides["head"])
+    if largest is not None:
+        most = "some are not finite on one side" if largest == float("inf") else f"by {100 * largest:.2g} % at most"
+        course.found.notices.append(f"numerics changed: {test}: losses of training differ, {most}")
