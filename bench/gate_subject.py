@@ -50,7 +50,7 @@ class Work:
                 for _ in range(more):
                     self.small.add_(1.0)
 '''
-BENCH = f'''
+BENCH = f"""
 import pytest
 from toy import Work
 
@@ -58,7 +58,7 @@ from toy import Work
 @pytest.mark.parametrize("kind", {KINDS})
 def test_work(benchmark, kind, level):
     benchmark(Work(kind, level))
-'''
+"""
 
 
 def make(folder: Path, extra: dict[str, int]) -> Path:
@@ -84,7 +84,9 @@ def make(folder: Path, extra: dict[str, int]) -> Path:
 
 def git(folder: Path, *arguments: str) -> str:
     """Run git as nobody in particular, and return what it says."""
-    who = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "a"), ("EMAIL", "a@b"))}
+    who = {
+        f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "a"), ("EMAIL", "a@b"))
+    }
     environment = os.environ | who | {"GIT_CONFIG_GLOBAL": os.devnull}
     return subprocess.run(
         ["git", *arguments], cwd=folder, env=environment, check=True, capture_output=True, text=True
