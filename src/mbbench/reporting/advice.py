@@ -185,10 +185,14 @@ def _fastest(timed: list[Setting]) -> str:
 
 def _costliest(timed: list[Setting]) -> str:
     costs = [cost for setting in timed if (cost := loaders.worst(setting))]
-    loader, factor = max(costs, key=lambda cost: cost[1], default=("", 0.0))
-    if factor <= speed.MARGIN:
+    most = max(costs, key=lambda cost: cost[1].value, default=None)
+    if most is None or most[1].value <= speed.MARGIN:
         return ""
-    return f" The {loader} loader takes up to {readable.multiple(factor)} times as long as slicing the same batches."
+    loader, by = most
+    ends = f" (95 % {readable.interval(by)})" if readable.interval(by) else ""
+    if by.low is None:
+        ends = f" (a reading of {readable.plural(by.n, 'repeat')}, no interval)"
+    return f" An epoch through {loader} takes up to {readable.multiple(by.value)} times as long as through slice{ends}."
 
 
 def _full_batches(found: list[Setting]) -> str:
