@@ -101,13 +101,18 @@ def _lr_at_edge(seen: Seen) -> Told:
     if seen.group.policy != "tuned":
         return None
     sides = [(size, edge(size.runs, size.lr)) for size in seen.group.sizes if size.runs is not None and size.lr is not None]
-    at = [(size, f"{size.lr:.3g}, the {'highest' if side == 'high' else 'lowest'}") for size, side in sides if side]
+    ends = {"high": "the highest", "low": "the lowest"}
+    at = [
+        (size, f"{size.lr:.3g}, {ends[side] if size.runs and len(size.runs.rates) > 1 else 'the only one'}")
+        for size, side in sides
+        if side
+    ]
     if not at:
         return None
     sizes = [size for size, _ in at]
     sentence = (
-        f"the best learning rate is at the edge of those tried with {names(sizes, [told for _, told in at])}: beyond it "
-        "there may be a better one, and with it fewer steps."
+        "the best learning rate is at the edge of those that were tried to their end with "
+        f"{names(sizes, [told for _, told in at])}: beyond it there may be a better one, and with it fewer steps."
     )
     return sentence, f"search longer: {seen.again(sizes, '--max-seconds', str(LONGER_S), '--again')}"
 
