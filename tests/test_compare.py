@@ -320,6 +320,14 @@ def test_too_few_blocks_are_no_all_clear():
     assert compared.headline(early).startswith("Not decided, the time was over: t reads +101.8 % after 6 blocks.")
 
 
+def test_more_time_is_asked_for_only_where_something_is_undecided():
+    early = found(t=change("undecided", smallest_detectable=0.04), u=SAME)
+    decided = found(u=SAME)
+    early.unfinished = decided.unfinished = "the time was over"
+    assert "It ended early: the time was over. What is undecided may need more time: --time." in compared.lines(early)
+    assert "It ended early: the time was over." in compared.lines(decided)
+
+
 def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
     root = project(tmp_path / "project")
     left = tmp_path / f"{trees.PREFIX}999999999-x"

@@ -229,7 +229,8 @@ def _about(found: Comparison) -> Iterator[str]:
         verdict = f"{found.control.verdict}, {_sentence(found.control)}"
         yield f"control, the base against itself ({found.control_name}): {verdict}."
     if found.unfinished:
-        yield f"It ended early: {found.unfinished}. What is undecided may need more time: --time."
+        longer = " What is undecided may need more time: --time." if found.of("undecided") else ""
+        yield f"It ended early: {found.unfinished}.{longer}"
     yield from found.notes
 
 
