@@ -276,13 +276,17 @@ def test_a_page_of_searches_and_races_says_the_advice(tmp_path):
 
 
 def test_the_command_that_repeats_a_search_asks_for_it_as_it_was_asked_for():
-    records = planted.records(sizes=(8, 64)) + races({64: RACES[64]}) + with_policy("fixed", planted.steps)[1:3]
+    records = planted.records(sizes=(8, 32)) + races({32: RACES[64]}) + with_policy("fixed", planted.steps)[1:3]
     (command,) = provenance.commands(records)
+    assert "--batch-size 8,32 " in command
     assert "--measure time,target" in command
     assert "--lr-policy tuned,fixed" in command
     assert "--threads 2 " in command
     assert "--seeds 5" in command
     assert "lr_policy" not in command
+    apart = provenance.commands(planted.records(sizes=(8, 64)) + with_policy("fixed", planted.steps)[1:3])
+    assert [each.split(" --n ")[0].split()[-1] for each in apart] == ["8,64", "8,32"]
+    assert ["--lr-policy fixed" in each for each in apart] == [False, True]
     aimed = s.target_record(planted.case(8), [9.0] * 5, budget=s.Budget(target_loss=0.1, max_seconds=60.0))
     assert "--target 0.1" in provenance.commands([aimed])[0]
     assert "--threads 1" in provenance.commands([aimed])[0]
