@@ -97,7 +97,7 @@ def test_the_method_says_what_chose_and_what_the_markers_are(built):
     assert "typical of 5 seeds at each batch size&#39;s best learning rate" in method
     assert "fitted curves choose" in method
     assert "no curve holds" not in method
-    assert "Open markers: really trained against the clock" in method
+    assert "Open markers: single races, really trained against the clock" in method
     assert "not tuned" not in method
 
 

@@ -63,7 +63,9 @@ def time_method(choices: Sequence[Choice], sizes: pd.DataFrame, picks: pd.DataFr
         said.append("Where points are joined by a thin line, no curve holds: the least measured is chosen, and as good")
         said[-1] += " (shaded) is within 10 % of it or not shown to be slower."
     if sizes["races"].sum():
-        said.append("Open markers: really trained against the clock, a bar at their geometric mean.")
+        said.append(
+            "Open markers: single races, really trained against the clock; the bar beside them: typical of a size's."
+        )
         said[-1] += " Among sizes that were raced, these times count as much as the reckoned ones."
     return " ".join(said) + _untuned(choices)
 
