@@ -118,6 +118,12 @@ def plural(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
+def epochs(number: float) -> str:
+    """Return a number of epochs with three digits or more: "1 epoch", "25.6 epochs", "2,000 epochs"."""
+    word = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{word} epoch" if word == "1" else f"{word} epochs"
+
+
 def batch(size: int | None, micro: int | None = None) -> str:
     """Return a batch size in words: "batch 32", "full batch", "full batch in micro-batches of 64"."""
     whole = "full batch" if size is None else f"batch {size:,}"
