@@ -71,7 +71,7 @@ def test_what_has_an_interval_and_what_has_none_are_undecided_for_different_reas
     assert "an epoch with batch 64 (1.2 times as long, " in text
     assert "): the interval holds both being as fast as the fastest and being slower; with batch 4 (10 times as" in text
     assert text.endswith(
-        "and batch 2 (20 times as long): no interval, as they or the fastest were timed in fewer than 3 repeats. More "
+        "and batch 2 (20 times as long): no interval, which takes 3 repeats of each and of the fastest. More "
         "repeats may decide."
     )
     assert verdict(records).headline.endswith("2 of 4 times are readings of 1 repeat without an interval.")
@@ -382,6 +382,18 @@ def test_nothing_is_said_of_windows_where_there_is_nothing_to_compare():
 def test_who_wins_a_setting(epochs_s, expected):
     (setting,) = settings(timed(epochs_s))
     assert winner(setting) == expected
+
+
+def test_a_batch_of_all_rows_by_its_number_is_no_mini_batch():
+    (setting,) = settings(timed({32: 0.04, 8192: 0.01, None: 0.02}))
+    assert winner(setting) == "full"
+    (setting,) = settings(timed({8192: 0.01, None: 0.02}))
+    assert winner(setting) is None
+
+
+def test_where_every_run_diverged_that_is_said_and_not_called_unmeasured():
+    records = [s.curve_record(s.case(size), seed, status="diverged") for size in (8, 32) for seed in range(3)]
+    assert verdict(records).headline == "Every run diverged, so there is nothing to compare."
 
 
 def test_many_settings_are_counted_in_the_headline():

@@ -216,6 +216,15 @@ def test_a_rate_at_the_edge_is_at_the_edge_of_those_that_came_to_their_end():
     assert "batch 64 (0.5, the lowest)" in sentence(Code.LR_AT_EDGE, searched(records(), lowest))
 
 
+def test_where_the_start_is_at_the_target_no_rate_is_at_an_edge():
+    assert Code.LR_AT_EDGE not in warned(DESERVED[Code.AT_START]())
+
+
+def test_more_sizes_are_asked_for_of_the_same_rows_and_threads():
+    step = warned(DESERVED[Code.FEW_SIZES]())[Code.FEW_SIZES].next_step
+    assert "`mbbench run digits-mlp --n 4096 --threads 2 --time 60s`" in step
+
+
 def test_the_worst_point_off_a_curve_is_named():
     text = sentence(Code.TIME_OFF, DESERVED[Code.TIME_OFF]())
     assert "with batch 4,096" in text or "with batch 512" in text

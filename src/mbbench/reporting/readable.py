@@ -88,7 +88,7 @@ def more_time(ratio: Estimate, other: str) -> str:
     if max(ratio.value, ratio.high or 0) >= 2 or min(ratio.value, ratio.low or ratio.value) <= 0.5:
         ends = interval(ratio)
         return f"{multiple(ratio.value)} times as long as {other}" + (f" ({ends})" if ends else "")
-    said = f"{_added(ratio.value)} time than {other}"
+    said = f"{_added(ratio.value)} time than {other}" if _added(ratio.value) != _added(1.0) else f"as long as {other}"
     if ratio.low is None or ratio.high is None or _added(ratio.low) == _added(ratio.high):
         return said
     if ratio.low < 1 <= ratio.high:
@@ -150,6 +150,8 @@ def machine(identity: Mapping[str, str | int | None]) -> str:
 
 
 def _added(ratio: float) -> str:
+    if abs(ratio - 1) < 0.0005:  # no clock tells 0.05 % apart
+        return "0 % more"
     return f"{percent(abs(ratio - 1))} {'less' if ratio < 1 else 'more'}"
 
 

@@ -53,14 +53,17 @@ def standing(setting: Setting) -> Standing:
 
 
 def winner(setting: Setting) -> Literal["full", "mini", "both", "undecided"] | None:
-    """Return who has the fastest epoch; None where full batch and a mini-batch were not both timed."""
-    if {pool.cell.batch_size is None for pool in setting.timed} != {True, False}:
+    """Return who has the fastest epoch; None where full batch and a mini-batch were not both timed.
+
+    A batch of all rows that was asked for by its number is a full batch here.
+    """
+    if {_has_all_rows(pool) for pool in setting.timed} != {True, False}:
         return None
     found = standing(setting)
-    best = _is_full(found.best)
-    if any(_is_full(pool) != best for pool, _ in found.equal):
+    best = _has_all_rows(found.best)
+    if any(_has_all_rows(pool) != best for pool, _ in found.equal):
         return "both"
-    if any(_is_full(pool) != best for pool, _ in found.undecided):
+    if any(_has_all_rows(pool) != best for pool, _ in found.undecided):
         return "undecided"
     return "full" if best else "mini"
 
@@ -104,8 +107,7 @@ def findings(setting: Setting) -> list[Finding]:
         holds = "the interval holds" if len(told) == 1 else "the intervals hold"
         parts.append(f"{_against(setting, told)}: {holds} both being as fast as the fastest and being slower")
     if bare:
-        few = "one of the two was" if len(bare) == 1 else "they or the fastest were"
-        parts.append(f"{_against(setting, bare)}: no interval, as {few} timed in fewer than {FEWEST} repeats")
+        parts.append(f"{_against(setting, bare)}: no interval, which takes {FEWEST} repeats of each and of the fastest")
     if parts:
         said.append(Finding("Undecided", f"an epoch with {'; with '.join(parts)}. More repeats may decide."))
     return said
@@ -210,6 +212,10 @@ def _some(words: list[str]) -> str:
 
 def _epoch_s(pool: Pool) -> float:
     return pool.epoch_s.value if pool.epoch_s else float("inf")
+
+
+def _has_all_rows(pool: Pool) -> bool:
+    return pool.cell.samples_per_step == pool.cell.n_samples
 
 
 def _is_full(pool: Pool) -> bool:
