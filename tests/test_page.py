@@ -345,6 +345,30 @@ def test_the_explorer_has_each_curve_as_numbers(tmp_path):
     assert (full["color"], full["steps_per_epoch"], full["batch"]) == ("fg", 1, setting["rows"])
 
 
+def html_of(records, tmp_path):
+    page.build(records, tmp_path / "index.html", figures=False)
+    return (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_method_speaks_of_intervals_only_where_there_are_some(tmp_path):
+    together, bars = "Multiples of the fastest have intervals", "bars: 95 % interval over repeats"
+    once = html_of([s.time_record(s.case(32)), s.time_record(s.case(None))], tmp_path)
+    assert together not in once
+    assert "too few repeats for bars" in once
+    several = [*s.time_records(s.case(32), 0.1), *s.time_records(s.case(None), 0.2)]
+    assert together in html_of(several, tmp_path)
+    some = html_of([*several, s.time_record(s.case(64))], tmp_path)
+    assert f"{bars}, where there are three or more." in some
+
+
+def test_a_band_is_said_where_one_is_drawn(tmp_path):
+    diverged = [s.curve_record(s.case(32), seed, status="diverged") for seed in range(3)]
+    assert "; band: its 95 % interval. " in html_of(diverged, tmp_path)
+    some = html_of([*s.curve_records(s.case(32)), *s.curve_records(s.case(64), seeds=1)], tmp_path)
+    assert "; band: its 95 % interval, where there are three seeds or more. " in some
+    assert "; fewer than three seeds: no band. " in html_of(s.curve_records(s.case(32), seeds=2), tmp_path)
+
+
 def asked_for(command):
     """Return the cells and passes that a command asks for, as (batch size, n, loader, device, lr, pass)."""
     words = shlex.split(command)

@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 import pytest
 import synthetic as s
 import targeted as t
@@ -60,6 +61,22 @@ def test_the_figure_of_equal_amounts_and_the_sentences_on_each_stop_at_one_place
     assert reached["step"] == 300
     assert said["Equal epochs"].startswith(f"loss after {readable.epochs(reached['epoch'])}:")
     assert said["Equal seconds"].startswith(f"loss after {readable.seconds(reached['train_s'])} of training")
+
+
+def test_a_lowest_loss_without_intervals_is_a_reading():
+    def lowest(seeds):
+        records = [r for size in (8, 32, None) for r in s.curve_records(s.case(size), seeds=seeds)]
+        return loss_frame.lowest(losses.equal(settings(records)[0]))
+
+    assert lowest(1).endswith("There is no interval, so it may be so by chance.")
+    assert "chance" not in lowest(3)
+
+
+def test_a_full_batch_whose_seeds_agree_is_held_against_the_intervals_of_others():
+    """Its loss is the lowest and has no interval; that of batch 32 holds it."""
+    rows = [("step", 10.0, 32, False, 0.11, 0.09, 0.13), ("step", 10.0, 64, True, 0.10, math.nan, math.nan)]
+    names = ["axis", "reached", "batch_size", "full_batch", "loss", "low", "high"]
+    assert "batch 32 or full batch, whose intervals overlap" in loss_frame.lowest(pd.DataFrame(rows, columns=names))
 
 
 def test_one_epoch_is_no_epochs():
