@@ -56,6 +56,31 @@ def test_there_is_nothing_to_see_beyond_the_curves(visit):
     assert address(tab) == "#explorer"
 
 
+LABELLED = """() => {
+    // Ink on the canvas between the picture and the name of its axis: the labels of the ticks.
+    const canvas = document.querySelector("#explorer canvas"), over = document.querySelector("#explorer .u-over");
+    const scale = canvas.width / canvas.getBoundingClientRect().width, from = over.getBoundingClientRect();
+    const top = from.bottom - canvas.getBoundingClientRect().top + 12;
+    const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+    const paper = copy.getContext("2d", { willReadFrequently: true });
+    paper.drawImage(canvas, 0, 0);
+    const { data } = paper.getImageData(0, top * scale, canvas.width, 14 * scale);
+    const inked = [...Array(canvas.width).keys()].filter((x) => {
+        for (let y = 0; y < Math.floor(14 * scale); y++) if (data[4 * (y * canvas.width + x) + 3] > 60) return true;
+        return false;
+    });
+    return inked.filter((x, at) => !at || x - inked[at - 1] > 12).length;  // words, not letters
+}"""
+
+
+def test_however_close_the_axis_has_labels(visit):
+    tab = opened(visit)
+    for _ in range(12):
+        tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert 2 <= tab.evaluate(LABELLED) <= 14
+        click(tab, "Zoom in")
+
+
 @pytest.mark.parametrize("linear", [False, True])
 def test_closer_than_the_digits_of_the_curves_there_is_nothing_to_see(visit, linear):
     tab = opened(visit, "#explorer?linear=x,y" if linear else "#explorer")

@@ -98,6 +98,13 @@
     return found.filter((at) => at >= low && at <= high);
   }
 
+  // Of these lines the ones with a label: over many digits 1, 2 and 5, over many powers of ten their own.
+  function named(found) {
+    const wide = found.at(-1) / found[0];
+    const digits = wide < 10 ? "1235" : wide < 300 ? "125" : "1";
+    return found.map((at) => (wide < 4 || digits.includes(at.toExponential()[0]) ? at : null));
+  }
+
   function draw() {
     const setting = chosen(), axis = axes[controls.axis.value], format = controls.axis.value === "train_s" ? seconds : short;
     const series = [{ label: axis.label }], bands = [];
@@ -115,7 +122,7 @@
     const lines = { stroke: color("grid"), width: 1, filter };
     const axisOf = (name) => ({
       ...{ stroke: color("mut"), grid: lines, ticks: lines },
-      ...(logarithmic(name) ? { splits: (_, at, min, max) => splits(min, max) } : {}),
+      ...(logarithmic(name) ? { splits: (_, at, min, max) => splits(min, max), filter: (_, lines) => named(lines) } : {}),
     });
     const seen = setting.curves.filter((curve) => !off.has(curve.name)), shown = seen.length ? seen : setting.curves;
     const ends = (curve) => (controls.bands.checked && curve.low ? [...curve.low, ...curve.high] : []);
