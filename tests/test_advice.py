@@ -30,20 +30,25 @@ def test_a_clear_winner_is_named_with_what_the_others_cost():
     found = verdict(timed({32: 0.040, 256: 0.010, None: 0.020}, between=0.02))
     first, second = found.headline.split(". ", 1)
     assert first == "Batch 256 has the fastest epoch"
-    assert second == "Full batch takes 2.0 times as long (1.9 to 2.1) and batch 32 takes 4.0 times as long (3.8 to 4.2)."
+    assert second == (
+        "An epoch with full batch takes 2.0 times as long (1.9 to 2.1) and one with batch 32 takes 4.0 times as long (3.8 "
+        "to 4.2)."
+    )
 
 
 def test_swapping_winner_and_loser_swaps_the_sentences():
     there = verdict(timed({32: 0.040, None: 0.010})).sentences
     back = verdict(timed({32: 0.010, None: 0.040})).sentences
-    assert "Full batch has the fastest epoch. Batch 32 takes 4.0" in there[0]
-    assert "Batch 32 has the fastest epoch. Full batch takes 4.0" in back[0]
+    assert "Full batch has the fastest epoch. An epoch with batch 32 takes 4.0" in there[0]
+    assert "Batch 32 has the fastest epoch. An epoch with full batch takes 4.0" in back[0]
 
 
 def test_batches_within_ten_percent_are_as_good():
     records = timed({32: 0.040, 256: 0.0105, None: 0.010})
     assert verdict(records).headline.startswith("Full batch and batch 256 have the fastest epochs, equal within 10 %.")
-    assert said(records, "As good") == ["batch 256 (1.05 times as long, 1.04 to 1.06): within 10 % of the fastest."]
+    assert said(records, "As fast") == [
+        "an epoch with batch 256 (1.05 times as long, 1.04 to 1.06): within 10 % of the fastest."
+    ]
 
 
 def test_all_tied_is_said_as_such():
@@ -54,7 +59,65 @@ def test_all_tied_is_said_as_such():
 def test_a_difference_inside_its_interval_is_undecided():
     records = timed({32: 0.0125, None: 0.010}, between=0.3)
     assert verdict(records).headline.startswith("Full batch had the fastest epoch, but not beyond doubt.")
-    assert "their intervals hold both being as good as the fastest and being slower" in said(records, "Undecided")[0]
+    assert said(records, "Undecided") == [
+        "an epoch with batch 32 (1.2 times as long, 0.63 to 2.5): the interval holds both being as fast as the fastest and "
+        "being slower. More repeats may decide."
+    ]
+
+
+def test_what_has_an_interval_and_what_has_none_are_undecided_for_different_reasons():
+    records = timed({64: 0.0125, None: 0.010}, between=0.3) + timed({2: 0.2, 4: 0.1}, repeats=1)
+    (text,) = said(records, "Undecided")
+    assert "an epoch with batch 64 (1.2 times as long, " in text
+    assert "): the interval holds both being as fast as the fastest and being slower; with batch 4 (10 times as" in text
+    assert text.endswith(
+        "and batch 2 (20 times as long): no interval, which takes 3 repeats of each and of the fastest. More "
+        "repeats may decide."
+    )
+    assert verdict(records).headline.endswith("2 of 4 times are readings of 1 repeat without an interval.")
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_without_intervals_nothing_is_equal_and_nobody_wins(repeats):
+    records = timed({32: 0.0101, 256: 0.0103, None: 0.010}, repeats=repeats)
+    found = verdict(records)
+    assert found.headline.startswith("Full batch had the fastest epoch, but not beyond doubt.")
+    assert not said(records, "As fast")
+    assert "same time" not in found.headline
+    (setting,) = settings(records)
+    assert winner(setting) == "undecided"
+    both = verdict([*records, *(msgspec.structs.replace(r, case=r.case.on(problem="mlp")) for r in records)])
+    assert both.headline.startswith("Fastest epoch: undecided in 2 of 2 settings")
+
+
+def test_a_tie_beside_what_is_undecided_is_not_beyond_doubt():
+    records = [*timed({32: 0.0101, None: 0.010}), *timed({256: 0.0105}, repeats=1)]
+    assert verdict(records).headline.startswith(
+        "Full batch and batch 32 had the fastest epochs, equal within 10 %, but not beyond doubt."
+    )
+
+
+def test_a_loader_without_an_interval_is_a_reading():
+    records = timed({32: 0.02, None: 0.01}, repeats=1)
+    alike = [*records, *timed({32: 0.0201, None: 0.0102}, loader="gather", repeats=1)]
+    assert said(alike, "Loader") == [
+        "an epoch through gather takes 1.00 times (batch 32) to 1.02 times (full batch) as long as one through slice (no "
+        "interval)."
+    ]
+    slow = [*records, *timed({32: 0.16}, loader="dataloader", repeats=1)]
+    assert said(slow, "Loader")[0].endswith("takes 8.0 times as long as one through slice at batch 32 (no interval).")
+    assert said(slow, "Not the batch")[0].endswith("the rest is the loader, not the batch size (no interval).")
+    two = verdict([*slow, *(msgspec.structs.replace(r, case=r.case.on(problem="mlp")) for r in slow)])
+    assert two.headline.endswith(
+        " An epoch through dataloader takes up to 8.0 times as long as through slice (a reading of 1 repeat, no interval)."
+    )
+
+
+def test_a_loader_whose_interval_holds_no_cost_is_charged_with_none():
+    records = [*timed({32: 0.02, None: 0.01}, between=0.3), *timed({32: 0.026}, loader="dataloader", between=0.3)]
+    assert not said(records, "Not the batch")
+    two = verdict([*records, *(msgspec.structs.replace(r, case=r.case.on(problem="mlp")) for r in records)])
+    assert "through dataloader" not in two.headline
 
 
 def test_one_repeat_gives_a_reading_and_says_so():
@@ -208,9 +271,13 @@ def split(size, micro, epoch_s, **fields):
 def test_a_full_batch_in_micro_batches_stands_beside_the_full_batch_under_its_own_name():
     records = [*timed({32: 0.040, None: 0.010}), *split(None, 64, 0.020)]
     (answer,) = verdict(records).answers
-    assert answer.headline == "Full batch has the fastest epoch. Batch 32 takes 4.0 times as long (4.0 to 4.1)."
+    assert (
+        answer.headline == "Full batch has the fastest epoch. An epoch with batch 32 takes 4.0 times as long (4.0 to 4.1)."
+    )
     swapped = verdict([*timed({32: 0.040, None: 0.020}), *split(None, 64, 0.010)])
-    assert swapped.headline.startswith("Full batch in micro-batches of 64 has the fastest epoch. Full batch takes 2.0 times")
+    assert swapped.headline.startswith(
+        "Full batch in micro-batches of 64 has the fastest epoch. An epoch with full batch takes 2.0 times"
+    )
     assert (
         "1 update with full batch and 256 with batch 32"
         in said([*timed({32: 0.04}), *split(None, 64, 0.01)], "Fastest epoch")[0]
@@ -220,7 +287,7 @@ def test_a_full_batch_in_micro_batches_stands_beside_the_full_batch_under_its_ow
 def test_a_full_batch_in_micro_batches_is_full_batch_where_that_does_not_fit():
     records = [*timed({32: 0.010}), *split(None, 64, 0.040)]
     assert verdict(records).headline == (
-        "Batch 32 has the fastest epoch. Full batch in micro-batches of 64 takes 4.0 times as long."
+        "Batch 32 has the fastest epoch. An epoch with full batch in micro-batches of 64 takes 4.0 times as long."
     )
     (setting,) = settings(records)
     assert winner(setting) == "mini"
@@ -317,11 +384,24 @@ def test_who_wins_a_setting(epochs_s, expected):
     assert winner(setting) == expected
 
 
+def test_a_batch_of_all_rows_by_its_number_is_no_mini_batch():
+    (setting,) = settings(timed({32: 0.04, 8192: 0.01, None: 0.02}))
+    assert winner(setting) == "full"
+    (setting,) = settings(timed({8192: 0.01, None: 0.02}))
+    assert winner(setting) is None
+
+
+def test_where_every_run_diverged_that_is_said_and_not_called_unmeasured():
+    records = [s.curve_record(s.case(size), seed, status="diverged") for size in (8, 32) for seed in range(3)]
+    assert verdict(records).headline == "Every run diverged, so there is nothing to compare."
+
+
 def test_many_settings_are_counted_in_the_headline():
     records = s.suite(problems=["linear", "digits-mlp", "mlp"], batch_sizes=[32, None])
     found = verdict(records)
-    assert found.headline.startswith(
-        "Fastest epoch: full batch in 3 of 3 settings with full batch and mini-batches. The dataloader loader takes up to"
+    assert found.headline == (
+        "Fastest epoch: full batch in 3 of 3 settings with full batch and mini-batches. An epoch through dataloader takes "
+        "up to 30 times as long as through slice."
     )
     assert len(found.answers) == 3
 

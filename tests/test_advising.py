@@ -120,6 +120,44 @@ def test_one_seed_has_no_interval_and_says_so():
     assert "One seed: no interval" in found["warnings"][0]["sentence"]
 
 
+def test_without_an_interval_or_where_the_full_batch_may_be_as_fast_nothing_is_beyond_doubt():
+    once = planted.records(sizes=(32, 64), seeds=1, repeats=1)
+    assert "batch 64 reaches loss 0.1 first, but not beyond doubt: " in headline(once)
+    assert said(once)["As good"] == (
+        "none: every other batch size that reached the target is more than 10 % slower by a reading without an interval."
+    )
+    wide = np.random.default_rng(5)
+    slower = (400.0, 1.6 * planted.steps(64) * planted.step_s(64) / 400)
+    (choice,) = choices(planted.records(wide, sizes=(1, 8, 32, 64, 128, 512), full=slower, noise=0.6, seeds=5))
+    multiple = choice.recommendation.full_batch_multiple
+    assert multiple.low < 1 < multiple.value
+    assert advising.winner(choice) == "undecided"
+    assert "first, but not beyond doubt:" in advising.headline(choice)
+    assert "beyond doubt" not in headline(planted.records(full=(60.0, 0.02)))
+
+
+def test_a_mini_batch_without_a_full_batch_beats_none():
+    (choice,) = choices(planted.records(sizes=(1, 8, 32, 64)))
+    assert advising.winner(choice) == "unopposed"
+    two = [r for problem in ("digits-mlp", "mlp") for r in planted.records(sizes=(1, 8, 64), cell={"problem": problem})]
+    assert verdict(two).headline.startswith(
+        "First at the target loss: a mini-batch, without a full batch to compare it with, in 2 of 2 combinations"
+    )
+
+
+def test_one_size_alone_has_no_other_as_good_and_says_so():
+    assert said(planted.records(sizes=(64,)))["As good"] == "no other batch size was compared."
+
+
+def test_where_nothing_is_recommended_nothing_holds():
+    assert "Holds for" not in said(planted.records(sizes=(8, 64), reached=lambda size: False))
+
+
+def test_times_that_no_clock_tells_apart_are_as_long():
+    alike = said(planted.records(full=(200.0, planted.steps(64) * planted.step_s(64) / 200)))
+    assert alike["Full batch"].startswith("takes as long as with batch 64")
+
+
 def test_where_nothing_reached_the_lowest_loss_is_told_with_its_size_and_rate():
     lowest = {1: 0.9, 8: 0.42, 64: 0.7}
     records = planted.records(sizes=(1, 8, 64), reached=lambda size: False, search=lambda size: {"lowest": lowest[size]})
@@ -213,8 +251,8 @@ def test_the_findings_of_several_loaders_name_theirs_and_what_is_alike_is_said_o
     labels = [finding.label for finding in found.findings]
     assert labels.count("Target") == 1
     assert [label for label in labels if label.startswith("Recommended")] == [
-        "Recommended with slice",
-        "Recommended with dataloader",
+        "Recommended (slice)",
+        "Recommended (dataloader)",
     ]
     assert found.headline.startswith("With slice, batch 64 reaches loss 0.1 first")
 
@@ -276,13 +314,17 @@ def test_a_page_of_searches_and_races_says_the_advice(tmp_path):
 
 
 def test_the_command_that_repeats_a_search_asks_for_it_as_it_was_asked_for():
-    records = planted.records(sizes=(8, 64)) + races({64: RACES[64]}) + with_policy("fixed", planted.steps)[1:3]
+    records = planted.records(sizes=(8, 32)) + races({32: RACES[64]}) + with_policy("fixed", planted.steps)[1:3]
     (command,) = provenance.commands(records)
+    assert "--batch-size 8,32 " in command
     assert "--measure time,target" in command
     assert "--lr-policy tuned,fixed" in command
     assert "--threads 2 " in command
     assert "--seeds 5" in command
     assert "lr_policy" not in command
+    apart = provenance.commands(planted.records(sizes=(8, 64)) + with_policy("fixed", planted.steps)[1:3])
+    assert [each.split(" --n ")[0].split()[-1] for each in apart] == ["8,64", "8,32"]
+    assert ["--lr-policy fixed" in each for each in apart] == [False, True]
     aimed = s.target_record(planted.case(8), [9.0] * 5, budget=s.Budget(target_loss=0.1, max_seconds=60.0))
     assert "--target 0.1" in provenance.commands([aimed])[0]
     assert "--threads 1" in provenance.commands([aimed])[0]

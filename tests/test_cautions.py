@@ -191,6 +191,40 @@ def test_a_rate_at_the_edge_matters_only_where_rates_were_searched():
     assert Code.LR_AT_EDGE not in warned([r for r in records() if r.kind == "time"] + edge)
 
 
+def test_a_rate_at_the_edge_is_at_the_edge_of_those_that_came_to_their_end():
+    """Beyond it others were begun that the clock ended; and where there is no other it is not called the highest."""
+
+    def cut(search, size):
+        ended = {"ended": "budget", "step": (0, 1, 2), "train_loss": (2.0, 1.9, 1.8), "heldout_loss": ()}
+        more = [msgspec.structs.replace(run, lr=run.lr * 4, **ended) for run in search.at(search.rates[-1])]
+        return msgspec.structs.replace(search, runs=(*search.runs, *more)) if size == 64 else search
+
+    text = sentence(Code.LR_AT_EDGE, searched(DESERVED[Code.LR_AT_EDGE](), cut))
+    assert text.startswith(
+        "The best learning rate is at the edge of those that were tried to their end with batch 64 (0.5, the highest):"
+    )
+
+    def alone(search, size):
+        return msgspec.structs.replace(search, runs=search.at(0.5)) if size == 64 else search
+
+    assert "batch 64 (0.5, the only one)" in sentence(Code.LR_AT_EDGE, searched(records(), alone))
+
+    def lowest(search, size):
+        runs = [run for run in search.runs if run.lr >= 0.5]
+        return msgspec.structs.replace(search, runs=tuple(runs)) if size == 64 else search
+
+    assert "batch 64 (0.5, the lowest)" in sentence(Code.LR_AT_EDGE, searched(records(), lowest))
+
+
+def test_where_the_start_is_at_the_target_no_rate_is_at_an_edge():
+    assert Code.LR_AT_EDGE not in warned(DESERVED[Code.AT_START]())
+
+
+def test_more_sizes_are_asked_for_of_the_same_rows_and_threads():
+    step = warned(DESERVED[Code.FEW_SIZES]())[Code.FEW_SIZES].next_step
+    assert "`mbbench run digits-mlp --n 4096 --threads 2 --time 60s`" in step
+
+
 def test_the_worst_point_off_a_curve_is_named():
     text = sentence(Code.TIME_OFF, DESERVED[Code.TIME_OFF]())
     assert "with batch 4,096" in text or "with batch 512" in text
@@ -219,7 +253,7 @@ def test_targets_that_disagree_are_told_with_their_sizes():
 
 def test_a_winner_that_generalises_worse_than_a_rival_as_good_is_told():
     text = sentence(Code.HELDOUT_WORSE, DESERVED[Code.HELDOUT_WORSE]())
-    assert "is faster, but generalises worse" in text
+    assert "is recommended for its time, but generalises worse" in text
     assert "held-out loss is 0.16, that of batch" in text
 
 
@@ -246,6 +280,13 @@ def test_races_that_take_as_long_as_reckoned_are_no_matter_and_a_faster_rival_is
     assert (decided.recommendation.batch_size, decided.recommendation.instead_of) == (128, 64)
     unlike = {64: RACES[64], 256: [each * by for each, by in zip(RACES[64], (0.5, 1.5, 0.6, 1.3, 0.9), strict=True)]}
     assert Code.RACE_DIFFERS not in warned([*records(), *races(unlike)])  # inside the spread
+
+
+@pytest.mark.parametrize(("by", "words"), [(2, "took 100 % more time than"), (0.5, "took 50 % less time than")])
+def test_a_race_took_more_or_less_time(by, words):
+    found = warned([*records(), *races({64: [by * each for each in RACES[64]]})])[Code.RACE_DIFFERS]
+    assert words in found.sentence
+    assert found.next_step.startswith("Measure it again while nothing else runs")
 
 
 def test_races_that_did_not_reach_are_told():

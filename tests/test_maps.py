@@ -189,7 +189,7 @@ def test_the_table_names_the_device_where_there_are_several():
         ),
         (
             (row(512, 4, recommended="9"), row(1024, 4, recommended="4")),
-            "the batch size with the least measured time is 4 for every n. By curves through all sizes or by races, "
+            "the batch size with the least measured time is 4 for every n. By curves through all sizes or with races, "
             "recommended is 9 at n = 512.",
         ),
     ],
@@ -218,7 +218,7 @@ def test_single_repeats_are_called_readings_and_make_nothing_as_good():
 
     (found,) = made([*once(512, (0.01, 0.03)), *once(1024, (0.02, 0.01))])
     assert map_words.finding(found) == (
-        "the batch size with the fastest epoch grows from 4 at n = 512 to 16 at n = 1,024. Some of this are readings "
+        "the batch size with the fastest epoch grows from 4 at n = 512 to 16 at n = 1,024. Some of these times are readings "
         "without an interval."
     )
 

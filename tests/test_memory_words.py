@@ -301,7 +301,7 @@ def test_accumulation_is_compared_with_the_full_batch_where_that_fits():
     ]
     assert said(records, "Accumulation") == [
         "full batch in micro-batches of 64 (the same gradient, to 2e-7 of it) takes 8.25 MiB of tensors, against 40 MiB in "
-        "one piece; an epoch takes 2.5 times as long as with full batch."
+        "one piece; an epoch takes 2.5 times as long as with full batch (no interval)."
     ]
 
 
@@ -363,7 +363,7 @@ def test_many_micro_batches_are_counted_and_the_largest_that_fit_are_told():
 def test_a_full_batch_that_does_not_fit_is_part_of_the_headline():
     records = [*memories(limit_bytes=32 * MIB), *s.time_records(s.case(64), 0.01), *s.time_records(s.case(512), 0.04)]
     assert verdict(records).headline == (
-        "Batch 64 has the fastest epoch. Batch 512 takes 4.0 times as long. "
+        "Batch 64 has the fastest epoch. An epoch with batch 512 takes 4.0 times as long. "
         "Batch 4,096 is the largest batch tried that fits in 32 MiB; full batch does not."
     )
 

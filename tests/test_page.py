@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import synthetic as s
+import targeted as t
 
 from mbbench import store
 from mbbench.record import Measurement
@@ -342,6 +345,73 @@ def test_the_explorer_has_each_curve_as_numbers(tmp_path):
     assert (full["color"], full["steps_per_epoch"], full["batch"]) == ("fg", 1, setting["rows"])
 
 
+def html_of(records, tmp_path):
+    page.build(records, tmp_path / "index.html", figures=False)
+    return (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_method_speaks_of_intervals_only_where_there_are_some(tmp_path):
+    together, bars = "Multiples of the fastest have intervals", "bars: 95 % interval over repeats"
+    once = html_of([s.time_record(s.case(32)), s.time_record(s.case(None))], tmp_path)
+    assert together not in once
+    assert "too few repeats for bars" in once
+    several = [*s.time_records(s.case(32), 0.1), *s.time_records(s.case(None), 0.2)]
+    assert together in html_of(several, tmp_path)
+    some = html_of([*several, s.time_record(s.case(64))], tmp_path)
+    assert f"{bars}, where there are three or more." in some
+
+
+def test_a_band_is_said_where_one_is_drawn(tmp_path):
+    diverged = [s.curve_record(s.case(32), seed, status="diverged") for seed in range(3)]
+    assert "; band: its 95 % interval. " in html_of(diverged, tmp_path)
+    some = html_of([*s.curve_records(s.case(32)), *s.curve_records(s.case(64), seeds=1)], tmp_path)
+    assert "; band: its 95 % interval, where there are three seeds or more. " in some
+    assert "; fewer than three seeds: no band. " in html_of(s.curve_records(s.case(32), seeds=2), tmp_path)
+
+
+def asked_for(command):
+    """Return the cells and passes that a command asks for, as (batch size, n, loader, device, lr, pass)."""
+    words = shlex.split(command)
+    of = dict(itertools.pairwise(words))
+    kinds = of.get("--measure", "time,convergence,memory")
+    axes = (
+        of["--batch-size"],
+        of["--n"],
+        of.get("--loader", "slice"),
+        of.get("--device", "cpu"),
+        of.get("--lr", "-"),
+        kinds,
+    )
+    return list(itertools.product(*(axis.split(",") for axis in axes)))
+
+
+def test_the_commands_to_repeat_ask_for_what_was_measured_and_for_nothing_else():
+    """Two cells of four sizes and loaders, one n with a size less, a device and a rate of their own."""
+    cells = [s.case(32), s.case(None, loader="dataloader"), s.case(32, n_samples=64), s.case(64, n_samples=64)]
+    cells += [s.case(64), s.case(32, device="cuda"), s.case(32, lr=0.5)]
+    records = [s.time_record(cell) for cell in cells] + [s.memory_record(cells[1]), s.profile_record(cells[1])]
+    wanted = [
+        (
+            str(r.case.batch_size or "full"),
+            str(r.case.n_samples),
+            r.case.loader,
+            r.case.device,
+            "-" if r.case.lr is None else str(r.case.lr),
+            r.kind,
+        )
+        for r in records
+    ]
+    found = [each for command in provenance.commands(records) for each in asked_for(command)]
+    assert sorted(found) == sorted(wanted)
+    assert len(provenance.commands(records)) < len(cells)
+
+
+def test_searches_are_asked_for_at_the_sizes_that_were_searched():
+    records = [s.target_record(t.cell(8), [9.0] * 5), *t.times(("slice", "dataloader"), (1, 8, None))]
+    found = [each for command in provenance.commands(records) for each in asked_for(command)]
+    assert {(size, kind) for size, *_, kind in found} == {*((size, "time") for size in ("1", "8", "full")), ("8", "target")}
+
+
 def test_no_records_are_refused_with_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="measure first"):
         page.build([], tmp_path / "index.html")
@@ -372,10 +442,12 @@ def test_the_command_to_repeat_has_the_budget_and_asks_for_micro_batches_apart()
     cells = [s.case(32), s.case(None), s.case(None, micro_batch=64)]
     records = [record for cell in cells for record in (s.time_record(cell), s.memory_record(cell, limit_bytes=2**24))]
     assert provenance.commands([*records, s.curve_record(s.case(32))]) == [
-        "mbbench run linear --batch-size 32,full --n 8192 --threads 1 --memory-budget 16777216 --seconds 1 --max-seconds 5"
-        " --repeats 1 --seeds 1",
+        "mbbench run linear --batch-size 32,full --n 8192 --threads 1 --measure time,memory --memory-budget 16777216"
+        " --seconds 1 --repeats 1 --seeds 1",
         "mbbench run linear --batch-size full --n 8192 --micro-batch 64 --threads 1 --measure time,memory"
         " --memory-budget 16777216 --seconds 1 --repeats 1 --seeds 1",
+        "mbbench run linear --batch-size 32 --n 8192 --threads 1 --measure convergence --max-seconds 5 --repeats 1"
+        " --seeds 1",
     ]
 
 
@@ -388,8 +460,10 @@ def test_the_command_to_repeat_asks_for_profiles_where_there_are_some():
 def test_the_commands_to_repeat_name_the_grid_of_each_problem():
     other = s.time_record(s.case(8, problem="my model.py:p", lr=0.1, shuffle=False, options=(("rows", "host"),)))
     assert provenance.commands([*s.suite(batch_sizes=[32, None]), other]) == [
-        "mbbench run linear --batch-size 32,full --n 8192 --loader slice,dataloader --threads 1 --measure"
-        " time,convergence --seconds 1 --max-seconds 5 --repeats 3 --seeds 3",
+        "mbbench run linear --batch-size 32,full --n 8192 --loader slice,dataloader --threads 1 --measure time --seconds 1"
+        " --repeats 3 --seeds 1",
+        "mbbench run linear --batch-size 32,full --n 8192 --threads 1 --measure convergence --max-seconds 5 --repeats 1"
+        " --seeds 3",
         "mbbench run 'my model.py:p' --batch-size 8 --n 8192 --lr 0.1 --threads 1 --no-shuffle --rows host"
         " --measure time --seconds 1 --repeats 1 --seeds 1",
     ]

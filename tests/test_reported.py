@@ -52,6 +52,9 @@ def test_two_folders_are_two_sets_and_nothing_else_is(folder):
 
 def test_two_folders_are_put_side_by_side(folder, tmp_path):
     made = mbbench.report([folder("old"), folder("new", 0.2)], tmp_path / "page" / "index.html")
+    top = page_of(made).split('id="verdict"')[0]
+    assert "Two sets of records: A: old; B: new." in top
+    assert "the rest of this page is made from" in top
     part = page_of(made).split('<section id="sides">')[1].split("</section>")[0]
     assert "A: old" in part
     assert "B: new" in part

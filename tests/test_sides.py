@@ -7,6 +7,7 @@ import targeted as t
 
 from mbbench.record import Environment
 from mbbench.reporting.beside import HINT, beside
+from mbbench.reporting.selection import latest
 from mbbench.reporting.sides import names, pairs, side
 
 
@@ -63,6 +64,41 @@ def test_updates_to_the_target_are_compared_seed_by_seed():
     pair = only("updates", first, second)
     assert (pair.what, pair.first, pair.second) == ("updates to loss 0.1", "100 (5 seeds)", "200 (5 seeds)")
     assert pair.ratio.value == pytest.approx(2)
+
+
+def test_updates_of_seeds_are_a_geometric_mean_or_named_a_median():
+    """Of 80, 100, 100, 100 and 200 the geometric mean is 110 and the median 100."""
+    steps = [80.0, 100.0, 100.0, 100.0, 200.0]
+    pair = only("updates", [s.target_record(t.cell(8), steps)], [s.target_record(t.cell(8), [*steps[:4], None])])
+    assert pair.first == "110 (5 seeds)"
+    assert pair.second == "100 (median of 5 seeds, 4 reached it)"
+
+
+def test_each_kind_of_figure_is_counted_by_cells_once():
+    first = [*s.time_records(s.case(32), 0.1), *s.curve_records(s.case(32))]
+    second = [*s.time_records(s.case(32), 0.2), *s.curve_records(s.case(32), speed=0.03)]
+    said = beside(*both(first, second)).finding
+    assert "time of an epoch, in 1 of 1 cell (1 with more in B, 0 with less)" in said
+    assert said.count(" cell") == said.count("of 1 cell") + 1  # "1 cell is in both"
+
+
+def test_the_rest_of_the_page_is_said_to_be_of_the_newer_records():
+    old, new = s.time_records(s.case(32), 0.1), moved(s.time_records(s.case(32), 0.2))
+    said = beside(*both(old, new), latest([*old, *new])[0])
+    assert said.rest == (
+        "the rest of this page is made from 0 of 3 records of A and all 3 records of B: of what both measured, the newer "
+        "records only."
+    )
+    other = s.time_records(s.case(64), 0.1)
+    assert beside(*both(old, other), latest([*old, *other])[0]).rest == (
+        "the rest of this page is made from all 3 records of A and all 3 records of B."
+    )
+
+
+def test_a_side_that_is_called_by_its_letter_is_not_named_twice():
+    records = s.time_records(s.case(32), 0.1)
+    said = beside(side("A", records), side("later", records))
+    assert [name for name, _ in said.sides] == ["A", "B: later"]
 
 
 def test_a_search_of_several_loaders_is_shown_once():
@@ -126,8 +162,8 @@ def test_the_words_count_cells_and_intervals_and_call_it_a_hint():
     second = [*s.time_records(s.case(32), 0.2), *s.time_records(s.case(64), 0.1), *s.time_records(s.case(16), 0.1)]
     said = beside(*both(first, second))
     assert said.finding == (
-        "2 cells are in both, 1 only in A and 1 only in B. Of 4 factors with an interval, 2 leave 1 out (2 with more in B, "
-        f"0 with less); by chance one in 20 would. {HINT}"
+        "2 cells are in both, 1 only in A and 1 only in B. The interval leaves out that A and B are equal: time of an "
+        f"epoch, in 1 of 2 cells (1 with more in B, 0 with less). By chance one in 20 would. {HINT}"
     )
     heads, rows = said.table
     assert heads == ["cell", "figure", "A: old", "B: new", "B / A", "95 % interval"]

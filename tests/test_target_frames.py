@@ -88,7 +88,9 @@ def test_the_captions_of_steps_and_samples_say_the_planted_truth(built):
     assert re.search(r"At about 8 samples \(Bc, 95 % interval \d to \d+\) the fit has twice the least", said)
     assert "only a prior, is 6 to 20 samples along a run." in said
     said = caption(frame(built, SECOND), 1)
-    assert said.startswith("The fewest updates takes full batch, the fewest samples batch 4, with 3.1 times the updates")
+    assert said.startswith(
+        "Full batch takes the fewest updates; batch 4 takes the fewest samples, with 3.1 times the updates"
+    )
     assert "1/5.1 of the samples" in said
 
 
@@ -97,7 +99,7 @@ def test_the_method_says_what_chose_and_what_the_markers_are(built):
     assert "typical of 5 seeds at each batch size&#39;s best learning rate" in method
     assert "fitted curves choose" in method
     assert "no curve holds" not in method
-    assert "Open markers: really trained against the clock" in method
+    assert "Open markers: single races, really trained against the clock" in method
     assert "not tuned" not in method
 
 

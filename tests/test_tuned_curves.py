@@ -2,11 +2,12 @@
 
 import math
 
+import pandas as pd
 import pytest
 import synthetic as s
 import targeted as t
 
-from mbbench.reporting import loss_frame, losses, tuned_curves
+from mbbench.reporting import convergence, loss_frame, losses, readable, tuned_curves
 from mbbench.reporting.choosing import choices
 from mbbench.reporting.frames import Picture
 from mbbench.reporting.pooling import settings
@@ -47,6 +48,39 @@ def test_a_curve_has_epochs_and_samples_by_its_updates_and_seconds_by_its_loader
         assert curve.epoch == tuple(step / 8 for step in curve.step)
         assert curve.train_s == pytest.approx(tuple(step_s * step for step in curve.step))
         assert curve.train_loss[3] == pytest.approx(0.1)
+
+
+def test_the_figure_of_equal_amounts_and_the_sentences_on_each_stop_at_one_place():
+    """Six sizes, of which a sentence names four: batch 2048, which none does, was trained least."""
+    steps = {8: 10_240, 32: 2560, 128: 900, 512: 700, 2048: 300, None: 800}
+    (setting,) = settings([record for size in steps for record in s.curve_records(s.case(size), steps=steps[size])])
+    said = {finding.label: finding.text for finding in convergence.findings(setting)}
+    assert "batch 2,048" not in said["Equal updates"]
+    assert said["Equal updates"].startswith("loss after 300 updates:")
+    reached = losses.equal(setting).groupby("axis")["reached"].first()
+    assert reached["step"] == 300
+    assert said["Equal epochs"].startswith(f"loss after {readable.epochs(reached['epoch'])}:")
+    assert said["Equal seconds"].startswith(f"loss after {readable.seconds(reached['train_s'])} of training")
+
+
+def test_a_lowest_loss_without_intervals_is_a_reading():
+    def lowest(seeds):
+        records = [r for size in (8, 32, None) for r in s.curve_records(s.case(size), seeds=seeds)]
+        return loss_frame.lowest(losses.equal(settings(records)[0]))
+
+    assert lowest(1).endswith("There is no interval, so it may be so by chance.")
+    assert "chance" not in lowest(3)
+
+
+def test_a_full_batch_whose_seeds_agree_is_held_against_the_intervals_of_others():
+    """Its loss is the lowest and has no interval; that of batch 32 holds it."""
+    rows = [("step", 10.0, 32, False, 0.11, 0.09, 0.13), ("step", 10.0, 64, True, 0.10, math.nan, math.nan)]
+    names = ["axis", "reached", "batch_size", "full_batch", "loss", "low", "high"]
+    assert "batch 32 or full batch, whose intervals overlap" in loss_frame.lowest(pd.DataFrame(rows, columns=names))
+
+
+def test_one_epoch_is_no_epochs():
+    assert (readable.epochs(1.0), readable.epochs(1.5), readable.epochs(2000)) == ("1 epoch", "1.5 epochs", "2,000 epochs")
 
 
 def test_the_last_batch_of_an_epoch_has_the_rows_that_are_left():

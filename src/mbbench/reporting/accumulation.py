@@ -81,5 +81,8 @@ def _time(setting: Setting, pool: Pool) -> str:
     sizes = dict.fromkeys((cell.micro_batch, cell.batch_size))  # they may be one
     others = (setting.find(size, cell.loader) for size in sizes)
     known = [other for other in others if other is not None and other.repeats]
-    said = [readable.more_time(ratio(pool.repeats, other.repeats), f"with {other.batch}") for other in known]
+    said = []
+    for other in known:
+        by = ratio(pool.repeats, other.repeats)
+        said.append(readable.more_time(by, f"with {other.batch}") + (" (no interval)" if by.low is None else ""))
     return f"; an epoch takes {readable.listed(said)}" if said else ""

@@ -117,6 +117,8 @@ def _untimed(setting: Setting, fits_said: bool) -> str:
     tried = [record for record in setting.records if record.kind == "time"]
     if not tried:
         if all(record in failed(setting.records) for record in setting.records):
+            if all(record.measurement.status == "diverged" for record in setting.records):
+                return "Every run diverged, so there is nothing to compare."
             return "" if fits_said else f"Nothing could be measured: {statuses(setting.records)}."
         return "No epoch was timed, so nothing is said on speed."
     if {record.measurement.status for record in tried} == {"unavailable"}:
@@ -141,7 +143,7 @@ def _chosen(chosen: list[Choice]) -> list[Finding]:
         return [finding for _, finding in every]
     return list(
         dict.fromkeys(
-            finding if alike[finding] == len(chosen) else Finding(f"{finding.label} with {choice.loader}", finding.text)
+            finding if alike[finding] == len(chosen) else Finding(f"{finding.label} ({choice.loader})", finding.text)
             for choice, finding in every
         )
     )
@@ -168,6 +170,7 @@ def _first(chosen: list[Choice]) -> str:
     winners = Counter(advising.winner(choice) for choice in chosen)
     words = {"mini": "a mini-batch in", "full": "full batch in", "tie": "a tie in", "only": "nothing to compare with in"}
     words |= {"undecided": "undecided between full batch and a mini-batch in", "none": "no recommendation in"}
+    words["unopposed"] = "a mini-batch, without a full batch to compare it with, in"
     parts = [f"{word} {winners[key]}" for key, word in words.items() if winners[key]]  # type: ignore[index]
     return f"First at the target loss: {readable.listed(parts)} of {len(chosen)} combinations of setting and loader. "
 
@@ -185,10 +188,14 @@ def _fastest(timed: list[Setting]) -> str:
 
 def _costliest(timed: list[Setting]) -> str:
     costs = [cost for setting in timed if (cost := loaders.worst(setting))]
-    loader, factor = max(costs, key=lambda cost: cost[1], default=("", 0.0))
-    if factor <= speed.MARGIN:
+    most = max(costs, key=lambda cost: cost[1].value, default=None)
+    if most is None or most[1].value <= speed.MARGIN:
         return ""
-    return f" The {loader} loader takes up to {readable.multiple(factor)} times as long as slicing the same batches."
+    loader, by = most
+    ends = f" (95 % {readable.interval(by)})" if readable.interval(by) else ""
+    if by.low is None:
+        ends = f" (a reading of {readable.plural(by.n, 'repeat')}, no interval)"
+    return f" An epoch through {loader} takes up to {readable.multiple(by.value)} times as long as through slice{ends}."
 
 
 def _full_batches(found: list[Setting]) -> str:

@@ -40,6 +40,8 @@ def headline(choice: Choice) -> str:
     if found is None or target is None or found.batch_size is None or found.seconds is None:
         return _nothing(choice)
     took, name = f"{seconds_in_words(found.seconds)} of training", choice.named(found.batch_size)
+    sure = found.seconds.low is not None and winner(choice) != "undecided"
+    doubt = "" if sure else ", but not beyond doubt"
     where = f"With {choice.loader}, " if choice.policy == "tuned" else f"Not tuned, not a ranking: with {choice.loader}, "
     if len(choice.reached) == 1:
         return f"{where}only {name} reaches loss {target:g} of what was compared: {took}."
@@ -49,10 +51,11 @@ def headline(choice: Choice) -> str:
         curves = found.chosen_by == "curves"
         apart = "within 10 % by the curves" if curves else "within 10 % or not told apart"
         least = f"The least time {'of the curves' if curves else 'measured'} is that of"
-        best = f"{least if found.instead_of is None else 'Races decide for'} {name}, {took}."
+        both = "By reckoned and raced times together the least is that of"
+        best = f"{least if found.instead_of is None else both} {name}, {took}."
         return f"{where}it is a tie to loss {target:g} between {all_of}{names}, {apart}. {best}"
-    first = f"full batch is best: it reaches loss {target:g} first, in" if found.full_batch else ""
-    return f"{where}{first or f'{name} reaches loss {target:g} first:'} {took}.{_beside(choice)}"
+    first = f"full batch is best{doubt}: it reaches loss {target:g} first, in" if found.full_batch else ""
+    return f"{where}{first or f'{name} reaches loss {target:g} first{doubt}:'} {took}.{_beside(choice)}"
 
 
 def _beside(choice: Choice) -> str:
@@ -64,7 +67,8 @@ def _beside(choice: Choice) -> str:
     said = f" As good: {readable.listed(others)}." if others else ""
     if found.full_batch_multiple is not None and found.batch_size != choice.cell.n_samples:
         best = f"with {choice.named(found.batch_size)}"
-        said += f" Full batch takes {readable.more_time(found.full_batch_multiple, best)}."
+        said += f" Full batch takes {readable.more_time(found.full_batch_multiple, best)}"
+        said += ", no interval." if found.full_batch_multiple.low is None else "."
     return said
 
 
@@ -76,10 +80,11 @@ def tied(choice: Choice) -> bool:
     return _all_as_good(choice) or (n in found.as_good and any(size < n for size in found.as_good))
 
 
-def winner(choice: Choice) -> Literal["mini", "full", "tie", "undecided", "only", "none"]:
+def winner(choice: Choice) -> Literal["mini", "full", "tie", "undecided", "unopposed", "only", "none"]:
     """Return what reaches the target first: "undecided" where full batch is not shown to take longer than a mini-batch.
 
-    "only" where one batch size alone was compared, "none" where none reached it.
+    "unopposed" is a mini-batch where the full batch was neither searched nor tried in any other way, "only" where one batch
+    size alone was compared, "none" where none reached it.
     """
     found = choice.recommendation
     if found is None or found.batch_size is None:
@@ -90,6 +95,8 @@ def winner(choice: Choice) -> Literal["mini", "full", "tie", "undecided", "only"
         return "tie"
     if found.batch_size == choice.cell.n_samples:
         return "full"
+    if choice.find(choice.cell.n_samples) is None:
+        return "unopposed"
     multiple = found.full_batch_multiple
     return "undecided" if multiple is not None and (multiple.low is None or multiple.low <= 1) else "mini"
 

@@ -7,7 +7,7 @@ warning that is always there is read by nobody, so each has a condition that a g
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from mbbench.reporting import contradictions, missing, pooling, readable
+from mbbench.reporting import asking, contradictions, missing, pooling, readable
 from mbbench.reporting.joining import Group
 from mbbench.reporting.outcomes import happened
 from mbbench.reporting.recommendation import Recommendation
@@ -70,7 +70,7 @@ def _few_sizes(seen: Seen) -> Told:
     if not seen.flagged(Code.FEW_SIZES) or not seen.reached:
         return None
     tried = len(seen.reached)
-    step = f"try more batch sizes: `mbbench run {seen.group.cell.problem} --time 60s` tries powers of two."
+    step = f"try more batch sizes: `{asking.within(seen.group.cell)}` tries powers of two."
     if tried == 1:
         return f"only {names(seen.reached)} reached the target, so it is not known whether another is faster.", step
     with_full = " (full batch among them)" if any(size.cell.batch_size is None for size in seen.reached) else ""
@@ -100,14 +100,24 @@ def _few_repeats(seen: Seen) -> Told:
 def _lr_at_edge(seen: Seen) -> Told:
     if seen.group.policy != "tuned":
         return None
-    sides = [(size, edge(size.runs, size.lr)) for size in seen.group.sizes if size.runs is not None and size.lr is not None]
-    at = [(size, f"{size.lr:.3g}, the {'highest' if side == 'high' else 'lowest'}") for size, side in sides if side]
+    sides = [
+        (size, edge(size.runs, size.lr))
+        for size in seen.group.sizes
+        # Where the start is at the target every rate reaches it in 0 steps, and none is better.
+        if size.runs is not None and size.lr is not None and 0 not in size.steps
+    ]
+    ends = {"high": "the highest", "low": "the lowest"}
+    at = [
+        (size, f"{size.lr:.3g}, {ends[side] if size.runs and len(size.runs.rates) > 1 else 'the only one'}")
+        for size, side in sides
+        if side
+    ]
     if not at:
         return None
     sizes = [size for size, _ in at]
     sentence = (
-        f"the best learning rate is at the edge of those tried with {names(sizes, [told for _, told in at])}: beyond it "
-        "there may be a better one, and with it fewer steps."
+        "the best learning rate is at the edge of those that were tried to their end with "
+        f"{names(sizes, [told for _, told in at])}: beyond it there may be a better one, and with it fewer steps."
     )
     return sentence, f"search longer: {seen.again(sizes, '--max-seconds', str(LONGER_S), '--again')}"
 

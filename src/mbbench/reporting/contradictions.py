@@ -72,8 +72,9 @@ def heldout_worse(seen: Seen) -> Told:
     least, mean, rival = min(worse, key=lambda found: found[:2])
     name, other = (readable.batch(size.cell.batch_size) for size in (winner, rival))
     sentence = (
-        f"{name} is faster, but generalises worse: as it reaches the target its held-out loss is {readable.loss(mean)}, "
-        f"that of {other} is {readable.loss(least)} (means over seeds; the difference is beyond their spread)."
+        f"{name} is recommended for its time, but generalises worse: as it reaches the target its held-out loss is "
+        f"{readable.loss(mean)}, that of {other} is {readable.loss(least)} (means over seeds; the difference is beyond "
+        "their spread)."
     )
     return sentence, f"if the held-out loss is what counts, use {other}."
 
@@ -92,9 +93,9 @@ def race_differs(seen: Seen) -> Told:
         reckoned = reckoned_s(winner)
         off = raced / reckoned - 1
         if abs(off) > RACE_OFF:
-            side = "longer" if off > 0 else "shorter"
+            side = "more" if off > 0 else "less"
             said.append(
-                f"really trained, {name} took {readable.percent(abs(off))} {side} than steps times seconds a step: "
+                f"really trained, {name} took {readable.percent(abs(off))} {side} time than steps times seconds a step: "
                 f"{readable.seconds(raced)}, not {readable.seconds(reckoned)}"
             )
     rivals = [size for size in seen.group.sizes if size is not winner and size.races]
@@ -107,7 +108,11 @@ def race_differs(seen: Seen) -> Told:
             said.append(f"{text} {readable.seconds(raced)} of {name}, beyond the spread over seeds")
     if not said:
         return None
-    return f"{'; '.join(said)}.", f"measure both again while nothing else runs: {seen.again([winner, *faster], '--again')}"
+    which = "them all" if len(faster) > 1 else "both" if faster else "it"
+    return (
+        f"{'; '.join(said)}.",
+        f"measure {which} again while nothing else runs: {seen.again([winner, *faster], '--again')}",
+    )
 
 
 def winner_of(seen: Seen) -> Tried | None:

@@ -25,8 +25,8 @@ def findings(setting: Setting) -> list[Finding]:
     pools = comparable(setting)
     said = []
     if len(pools) > 1:
-        shown = _shown(pools)
-        comparisons = (_epochs(shown), _updates(shown), _seconds(shown))
+        # As far as every curve goes, those that are not named too: the figure of equal amounts stops there.
+        comparisons = (_epochs(pools), _updates(pools), _seconds(pools))
         said = [finding for finding in comparisons if finding]
         said.append(Finding("No ranking", _learning_rate(pools)))
     elif pools:
@@ -44,13 +44,14 @@ def _epochs(pools: Sequence[Pool]) -> Finding | None:
     reached = horizon(pools, "epoch")
     if reached is None:
         return None
+    shown = _shown(pools)
     losses = [
         f"{_loss(pool, 'epoch', reached)} with {pool.batch} "
         f"({readable.plural(max(1, round(reached * pool.cell.steps_per_epoch)), 'update')})"
-        for pool in pools
+        for pool in shown
     ]
-    text = f"loss after {_epochs_word(reached)}: {', '.join(losses)}. A smaller batch makes more updates per epoch."
-    text += _overlap(pools, "epoch", reached)
+    text = f"loss after {readable.epochs(reached)}: {', '.join(losses)}. A smaller batch makes more updates per epoch."
+    text += _overlap(shown, "epoch", reached)
     return Finding("Equal epochs", text)
 
 
@@ -58,22 +59,24 @@ def _updates(pools: Sequence[Pool]) -> Finding | None:
     reached = horizon(pools, "step")
     if reached is None:
         return None
+    shown = _shown(pools)
     losses = [
-        f"{_loss(pool, 'step', reached)} with {pool.batch} ({_epochs_word(reached / pool.cell.steps_per_epoch)})"
-        for pool in pools
+        f"{_loss(pool, 'step', reached)} with {pool.batch} ({readable.epochs(reached / pool.cell.steps_per_epoch)})"
+        for pool in shown
     ]
     text = f"loss after {readable.plural(round(reached), 'update')}: {', '.join(losses)}."
-    return Finding("Equal updates", text + _overlap(pools, "step", reached))
+    return Finding("Equal updates", text + _overlap(shown, "step", reached))
 
 
 def _seconds(pools: Sequence[Pool]) -> Finding | None:
     reached = horizon(pools, "train_s")
     if reached is None:
         return None
-    losses = [f"{_loss(pool, 'train_s', reached)} with {pool.batch}" for pool in pools]
-    loader = pools[0].cell.loader
+    shown = _shown(pools)
+    losses = [f"{_loss(pool, 'train_s', reached)} with {pool.batch}" for pool in shown]
+    loader = shown[0].cell.loader
     text = f"loss after {readable.seconds(reached)} of training with {loader}: {', '.join(losses)}."
-    return Finding("Equal seconds", text + _overlap(pools, "train_s", reached))
+    return Finding("Equal seconds", text + _overlap(shown, "train_s", reached))
 
 
 def _learning_rate(pools: Sequence[Pool]) -> str:
@@ -123,7 +126,7 @@ def _shuffles(pool: Pool, other: Pool, reached: float) -> str:
         alike = max(ours.low, theirs.low) <= min(ours.high, theirs.high)
         apart = "their 95 % intervals overlap" if alike else "their 95 % intervals do not overlap"
     return (
-        f"loss after {_epochs_word(reached)} with {pool.batch}: {readable.loss(ours.value)} with stream, "
+        f"loss after {readable.epochs(reached)} with {pool.batch}: {readable.loss(ours.value)} with stream, "
         f"{readable.loss(theirs.value)} with a full shuffle ({other.cell.loader}), {apart}"
     )
 
@@ -146,11 +149,6 @@ def _overlap(pools: Sequence[Pool], axis: str, position: float) -> str:
     if len(lows) < len(found) or max(lows) > min(highs):
         return ""
     return " All their 95 % intervals overlap."
-
-
-def _epochs_word(number: float) -> str:
-    word = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-    return f"{word} epoch" if word == "1" else f"{word} epochs"
 
 
 def _seed_counts(seeds: Sequence[int]) -> str:

@@ -114,7 +114,7 @@ def amount(rows: pd.DataFrame) -> str:
     axis, reached = str(rows["axis"].iloc[0]), float(rows["reached"].iloc[0])
     if axis == "train_s":
         return readable.seconds(reached)
-    return f"{reached:,.3g} epochs" if axis == "epoch" else readable.plural(round(reached), "update")
+    return readable.epochs(reached) if axis == "epoch" else readable.plural(round(reached), "update")
 
 
 def _points(rows: pd.DataFrame, axis: str) -> list[tuple[float, float, str]]:

@@ -13,6 +13,7 @@ from mbbench.reporting import convergence, loss_chart, losses, readable, tables,
 from mbbench.reporting.choosing import Choice
 from mbbench.reporting.frames import Drawer, Frame
 from mbbench.reporting.pooling import Pool, Setting
+from mbbench.reporting.stats import FEWEST
 
 TITLE = "How does the loss fall?"
 _TABS = {"epoch": "Equal epochs", "step": "Equal updates", "samples": "Equal epochs", "train_s": "Equal seconds"}
@@ -69,7 +70,10 @@ def tuned(setting: Setting, choices: Sequence[Choice], others: bool, picture: Dr
 def lowest(budgets: pd.DataFrame) -> str:
     """Say which batch size has the lowest loss after equal epochs, updates and seconds, from `losses.equal`."""
     parts, winners = [], []
+    bare = bool(budgets["low"].isna().all())
     for _, rows in budgets.groupby("axis", sort=False):
+        if not bare:  # seeds that gave the very same loss, those of a full batch: it is known as it is
+            rows = rows.assign(low=rows["low"].fillna(rows["loss"]), high=rows["high"].fillna(rows["loss"]))
         best = rows.sort_values("loss", kind="stable").iloc[0]
         # NaN, where there is no interval, is not below anything.
         alike = rows[(rows["low"] <= best["high"]) | (rows.index == best.name)].sort_values(["batch_size", "full_batch"])
@@ -80,7 +84,8 @@ def lowest(budgets: pd.DataFrame) -> str:
     if not parts:
         return ""
     end = "" if set.intersection(*winners) else " What is held equal decides which looks best."
-    return f"lowest loss: {'; '.join(parts)}.{end}"
+    reading = " There is no interval, so it may be so by chance." if bare else ""
+    return f"lowest loss: {'; '.join(parts)}.{end}{reading}"
 
 
 def _frame(
@@ -106,8 +111,11 @@ def _frame(
 
 
 def _means(pools: Sequence[Pool]) -> str:
-    seeds = sorted({len(pool.finished) for pool in pools if pool.finished})
-    band = "band: its 95 % interval" if seeds and seeds[0] > 2 else "fewer than three seeds: no band"
+    # Of seeds that diverged too, up to there: `losses.band` draws what there is.
+    counts = [sum(record.measurement.curve is not None for record in pool.trainings) for pool in pools]
+    seeds = sorted({count for count in counts if count})
+    band = "band: its 95 % interval" if seeds and seeds[-1] >= FEWEST else "fewer than three seeds: no band"
+    band += ", where there are three seeds or more" if seeds and seeds[0] < FEWEST <= seeds[-1] else ""
     return f"Geometric mean over the seeds of the loss of all training rows; {band}."
 
 

@@ -30,7 +30,7 @@ def finding(found: Map) -> str:
         said += f"slower {_everywhere(found, rows)} ({least})."
     else:
         said = _by_device(found, rows, what)
-    bare = " Some of this are readings without an interval." if any(row.bare for row in rows) else ""
+    bare = " Some of these times are readings without an interval." if any(row.bare for row in rows) else ""
     return said + bare + _unknown(found) + _recommended(found, rows)
 
 
@@ -131,7 +131,7 @@ def _recommended(found: Map, rows: Sequence[Row]) -> str:
         return ""
     devices = len(found.devices) > 1
     names = [f"{row.recommended} at n = {row.n:,}{f' on {row.device}' if devices else ''}" for row in other]
-    return f" By curves through all sizes or by races, recommended is {readable.listed(names)}."
+    return f" By curves through all sizes or with races, recommended is {readable.listed(names)}."
 
 
 def _overruled(rows: Sequence[Row]) -> list[Row]:

@@ -1,8 +1,11 @@
 // What the page does beside being read: its theme, its frames, and an address that says what was chosen. Without the script
 // everything is there but what one would have to ask for. An address is somebody else's text: it is only ever compared with
 // what the page has. It reads `#s1-loss-train_s?off=32,slice;s1-throughput?table&sort=-epoch`, the frame used last first.
+// A script that comes later adds a frame of its own to `further`: a function of what to call when something was chosen.
 
 const THEMES = ["auto", "light", "dark"];
+const TEXTS = ["sort", "filter", "setting", "axis"], LISTS = ["off", "linear", "x", "y"], FLAGS = ["table", "plain"];
+const further = [];
 
 /** Return an element with attributes and children; a text is a child, never HTML. */
 function make(tag, attributes = {}, ...children) {
@@ -89,11 +92,9 @@ const decoded = (text) => decodeURIComponent(text.replaceAll("+", " "));
 
 /** Return a frame's part of the address. */
 function written(frame) {
-  const { off, table, sort, filter } = frame.state();
-  const parts = [off.length && `off=${off.map(encoded)}`, table && "table"];
-  parts.push(sort && `sort=${encoded(sort)}`, filter && `filter=${encoded(filter)}`);
-  const asked = parts.filter(Boolean).join("&");
-  return frame.name() + (asked && `?${asked}`);
+  const chosen = Object.entries(frame.state()).filter(([, value]) => value && value.length !== 0);
+  const parts = chosen.map(([key, value]) => (value === true ? key : `${key}=${[value].flat().map(encoded)}`));
+  return frame.name() + (parts.length ? `?${parts.join("&")}` : "");
 }
 
 /** Set the frames that an address names as it says; what it names beside them is nothing to the page. */
@@ -105,9 +106,9 @@ function restore(frames, hash) {
     const state = {};
     for (const [key, value = ""] of asked.split("&").map((each) => each.split("="))) {
       try {
-        if (key === "off") state.off = value.split(",").map(decoded);
-        else if (key === "table") state.table = true;
-        else if (key === "sort" || key === "filter") state[key] = decoded(value);
+        if (LISTS.includes(key)) state[key] = value.split(",").map(decoded);
+        else if (FLAGS.includes(key)) state[key] = true;
+        else if (TEXTS.includes(key)) state[key] = decoded(value);
       } catch {
         // A broken "%" is nothing that this page wrote.
       }
@@ -132,6 +133,7 @@ addEventListener("DOMContentLoaded", () => {
     }
   };
   frames.push(...[...document.querySelectorAll(".frame:has(figure), #failures")].map((root) => frame(root, changed)));
+  frames.push(...further.map((add) => add(changed)));
   addEventListener("hashchange", () => restore(frames, location.hash));
   addEventListener("resize", follow);
   addEventListener("scroll", follow, { capture: true, passive: true });

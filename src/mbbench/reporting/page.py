@@ -87,7 +87,7 @@ def build(
         "maps": map_frames.frames(maps(several, found), drawing.drawer("map", "Rows and devices", styles, files)),
         "map_command": map_words.command(several[0].pools[0].cell),
         "links": None if files is None else files.links(output),
-        "beside": None if sides is None else beside.beside(*sides),
+        "beside": None if sides is None else beside.beside(*sides, kept),
     } | _background(kept)
     output.write_text(_within(parts, styles, curves), encoding="utf-8")
     return said

@@ -2,10 +2,20 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from mbbench.case import FULL, Cell
 from mbbench.placing import POLICIES, POLICY
 from mbbench.record import Record
 from mbbench.reporting import readable
+from mbbench.reporting.pooling import Pool, pools
+
+Grid = tuple[tuple[str, tuple[Any, ...]], ...]
+"""The values of each axis: what one run asks for."""
+SIZES = ("batch_size", "n_samples", "lr", "micro_batch")
+DEFAULTS = (("loader", "slice"), ("device", "cpu"), ("optimizer", "sgd"), ("dtype", "float32"))
+AXES = (*SIZES, *(name for name, _ in DEFAULTS), "threads")
+"""Axes that take several values in one run."""
 
 USUAL = ("time", "convergence", "memory")
 """Passes that a run makes where none are named."""
@@ -75,14 +85,23 @@ def facts(records: Sequence[Record]) -> list[tuple[str, str]]:
 
 
 def commands(records: Sequence[Record]) -> list[str]:
-    """Return one `mbbench run` for each problem that asks for its cells again, as one grid (gaps in it are filled).
+    """Return the `mbbench run`s that ask for the same passes of the same cells again, and for no others.
 
-    Batches in micro-batches are asked for by a command of their own: in one grid every batch would be split.
+    A run asks for a grid, so cells that are none are asked for by several; races follow from times and searches.
     """
-    grids: dict[tuple[str, bool], list[Record]] = {}
-    for record in records:
-        grids.setdefault((record.case.problem, record.case.micro_batch is not None), []).append(record)
-    return [_command(problem, grids[problem, split]) for problem, split in sorted(grids)]
+    found: dict[tuple[str, Grid], list[Record]] = {}
+    for problem in sorted({record.case.problem for record in records}):
+        own = pools([record for record in records if record.case.problem == problem])
+        for wanted in _wanted(own):
+            of_cell = {pool.cell: [r for r in pool.records if _pass(r) == wanted] for pool in own}
+            cells = [cell for cell, several in of_cell.items() if several]
+            for grid in _grids(cells):
+                inside = (record for cell in cells if _holds(grid, cell) for record in of_cell[cell])
+                found.setdefault((problem, grid), []).extend(inside)
+    return [
+        " ".join([*_grid(problem, dict(grid)), *_passes(several), *_replications(several)])
+        for (problem, grid), several in found.items()
+    ]
 
 
 def filling(records: Sequence[Record], kinds: str) -> str:
@@ -92,31 +111,75 @@ def filling(records: Sequence[Record], kinds: str) -> str:
         records: of one problem.
         kinds: "memory", or "time,target".
     """
-    whole = [record for record in records if record.case.micro_batch is None] or list(records)
-    return " ".join([*_grid(whole[0].case.problem, whole), "--measure", kinds])
-
-
-def _command(problem: str, records: Sequence[Record]) -> str:
-    return " ".join([*_grid(problem, records), *_passes(records), *_replications(records)])
-
-
-def _grid(problem: str, records: Sequence[Record]) -> list[str]:
-    cells = [record.case for record in records]
+    some = [record for record in records if record.case.micro_batch is None] or records
+    whole = [record.case for record in some]
     # Threads, loader and device of a search are nobody's wish, as long as there is anything else.
-    asked = [record.case for record in records if record.kind != "target"] or cells
-    sizes: list[int | str] = sorted({cell.batch_size for cell in cells if cell.batch_size is not None})
-    sizes += ["full"] if any(cell.batch_size is None for cell in cells) else []
-    parts = ["mbbench", "run", shlex.quote(problem), "--batch-size", _joined(sizes)]
-    parts += ["--n", _joined(sorted({cell.n_samples for cell in cells}))]
-    for name, default in (("loader", "slice"), ("device", "cpu"), ("optimizer", "sgd"), ("dtype", "float32")):
-        values = list(dict.fromkeys(getattr(cell, name) for cell in asked))
-        parts += [f"--{name}", _joined(values)] if values != [default] else []
+    asked = [record.case for record in some if record.kind != "target"] or whole
+    values = {name: [getattr(cell, name) for cell in (whole if name in SIZES else asked)] for name in AXES}
+    values |= {"shuffle": [all(cell.shuffle for cell in whole)], "options": [_options(cell) for cell in asked]}
+    grid = {name: _ordered(name, found) for name, found in values.items()}
+    return " ".join([*_grid(whole[0].problem, grid), "--measure", kinds])
+
+
+def _wanted(own: Sequence[Pool]) -> list[tuple[str, str]]:
+    """Return the passes that there are, searches once for each policy."""
+    there = {_pass(record) for pool in own for record in pool.records}
+    kinds = (*USUAL, "profile")
+    return [
+        each for each in (*((kind, "") for kind in kinds), *(("target", policy) for policy in POLICIES)) if each in there
+    ]
+
+
+def _pass(record: Record) -> tuple[str, str]:
+    return record.kind, str(record.case.option(POLICY)) if record.kind == "target" else ""
+
+
+def _grids(cells: Sequence[Cell]) -> list[Grid]:
+    """Return grids that hold these cells, each once, and nothing else: few, if not always the fewest."""
+    rows = [
+        {name: (getattr(cell, name),) for name in AXES} | {"shuffle": (cell.shuffle,), "options": (_options(cell),)}
+        for cell in cells
+    ]
+    for axis in AXES:
+        alike: dict[object, list[dict[str, tuple[Any, ...]]]] = {}
+        for row in rows:
+            rest = tuple(values for name, values in row.items() if name != axis)
+            # No option says "none of them": what has no rate or micro-batch of its own is asked for apart.
+            alike.setdefault((rest, axis != "batch_size" and row[axis] == (None,)), []).append(row)
+        rows = [
+            several[0] | {axis: _ordered(axis, [value for row in several for value in row[axis]])}
+            for several in alike.values()
+        ]
+    return [tuple(row.items()) for row in rows]
+
+
+def _holds(grid: Grid, cell: Cell) -> bool:
+    values = dict(grid)
+    return all(getattr(cell, name) in values[name] for name in (*AXES, "shuffle")) and _options(cell) in values["options"]
+
+
+def _ordered(axis: str, values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return values once each: the usual one first, then rising, none last."""
+    usual = dict(DEFAULTS).get(axis)
+    return tuple(sorted(set(values), key=lambda value: (value is None, value != usual, 0 if value is None else value)))
+
+
+def _options(cell: Cell) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in cell.options if name != POLICY)
+
+
+def _grid(problem: str, values: dict[str, tuple[Any, ...]]) -> list[str]:
+    """Return the options that ask for every cell of a grid, given the values of each axis."""
+    sizes = [FULL if size is None else size for size in values["batch_size"]]
+    parts = ["mbbench", "run", shlex.quote(problem), "--batch-size", _joined(sizes), "--n", _joined(values["n_samples"])]
+    for name, default in DEFAULTS:
+        parts += [f"--{name}", _joined(values[name])] if values[name] != (default,) else []
     for name in ("lr", "micro_batch"):
-        values = sorted({value for cell in cells if (value := getattr(cell, name)) is not None})
-        parts += [f"--{name.replace('_', '-')}", _joined(values)] if values else []
-    parts += ["--threads", _joined(sorted({cell.threads for cell in asked}))]
-    parts += ["--no-shuffle"] if not all(cell.shuffle for cell in cells) else []
-    for name, value in sorted({option for cell in asked for option in cell.options if option[0] != POLICY}):
+        known = [value for value in values[name] if value is not None]
+        parts += [f"--{name.replace('_', '-')}", _joined(known)] if known else []
+    parts += ["--threads", _joined(values["threads"])]
+    parts += [] if all(values["shuffle"]) else ["--no-shuffle"]
+    for name, value in sorted({option for options in values["options"] for option in options}):
         parts += [f"--{name}", value]
     return parts
 

@@ -88,7 +88,7 @@ def more_time(ratio: Estimate, other: str) -> str:
     if max(ratio.value, ratio.high or 0) >= 2 or min(ratio.value, ratio.low or ratio.value) <= 0.5:
         ends = interval(ratio)
         return f"{multiple(ratio.value)} times as long as {other}" + (f" ({ends})" if ends else "")
-    said = f"{_added(ratio.value)} time than {other}"
+    said = f"{_added(ratio.value)} time than {other}" if _added(ratio.value) != _added(1.0) else f"as long as {other}"
     if ratio.low is None or ratio.high is None or _added(ratio.low) == _added(ratio.high):
         return said
     if ratio.low < 1 <= ratio.high:
@@ -118,6 +118,12 @@ def plural(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
+def epochs(number: float) -> str:
+    """Return a number of epochs with three digits or more: "1 epoch", "25.6 epochs", "2,000 epochs"."""
+    word = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{word} epoch" if word == "1" else f"{word} epochs"
+
+
 def batch(size: int | None, micro: int | None = None) -> str:
     """Return a batch size in words: "batch 32", "full batch", "full batch in micro-batches of 64"."""
     whole = "full batch" if size is None else f"batch {size:,}"
@@ -144,6 +150,8 @@ def machine(identity: Mapping[str, str | int | None]) -> str:
 
 
 def _added(ratio: float) -> str:
+    if abs(ratio - 1) < 0.0005:  # no clock tells 0.05 % apart
+        return "0 % more"
     return f"{percent(abs(ratio - 1))} {'less' if ratio < 1 else 'more'}"
 
 

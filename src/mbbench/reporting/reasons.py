@@ -38,7 +38,7 @@ def _recommended(choice: Choice) -> Finding | None:
         None: "",
     }[found.chosen_by]
     if found.instead_of is not None:
-        by += f" and by races, without which it would be {choice.named(found.instead_of)}"
+        by = f"by reckoned and raced times together; {by} alone it would be {choice.named(found.instead_of)}"
     seeds = readable.plural(found.seconds.n, "seed")
     text = f"{name}, {seconds_in_words(found.seconds)} to loss {choice.target:g} ({seeds}), {by}"
     if size is not None and size.lr is not None:
@@ -57,12 +57,19 @@ def _as_good(choice: Choice) -> Finding | None:
     if found is None or found.batch_size is None:
         return None
     others = [choice.named(size) for size in found.as_good if size != found.batch_size]
-    by = f"within {readable.percent(AS_GOOD - 1)} of it" + (
-        "" if found.chosen_by == "curves" else ", or not shown to be slower"
-    )
+    near = readable.percent(AS_GOOD - 1)
+    if len(choice.reached) == 1 and not others:
+        return Finding("As good", "no other batch size was compared.")
+    bare = found.seconds is None or found.seconds.low is None
     if not others:
-        return Finding("As good", f"no other batch size that was tried reaches the target {by}.")
-    return Finding("As good", f"{readable.listed(others)}: {by}.")
+        apart = f"more than {near} slower" + ("" if found.chosen_by == "curves" or bare else ", beyond the spread")
+        return Finding("As good", f"none: every other batch size that reached the target is {apart}{_bare(bare)}.")
+    or_not = "" if found.chosen_by == "curves" or bare else ", or not shown to be slower"
+    return Finding("As good", f"{readable.listed(others)}: within {near} of it{or_not}{_bare(bare)}.")
+
+
+def _bare(bare: bool) -> str:
+    return " by a reading without an interval" if bare else ""
 
 
 def _full_batch(choice: Choice) -> Finding | None:
@@ -114,7 +121,9 @@ def _noise(choice: Choice) -> Finding | None:
     if critical.low is not None and critical.high is not None:
         ends = f"95 % {readable.count(critical.low)} to {readable.count(critical.high)}"
     held = "" if curves.holds else ", of curves that do not hold"
-    text = f"{readable.count(critical.value)} samples ({ends}{held}): a step of as many needs twice the fewest steps"
+    text = (
+        f"{readable.count(critical.value)} samples ({ends}{held}): with as many in a batch it takes twice the fewest steps"
+    )
     points = [point for size in choice.sizes if size.runs is not None for point in size.runs.noise]
     if not points:
         return Finding("Critical batch size", f"{text}.")
@@ -161,7 +170,9 @@ def _targets(choice: Choice) -> Finding | None:
     )
 
 
-def _holds(choice: Choice) -> Finding:
+def _holds(choice: Choice) -> Finding | None:
+    if choice.recommendation is None or choice.recommendation.batch_size is None:
+        return None  # there is nothing that could hold
     rates = "learning rates tuned at each batch size"
     if choice.policy != "tuned":
         rates = f"{choice.policy} learning rates, not tuned: not a ranking"

@@ -121,11 +121,17 @@ def trained(setting: Setting, choices: Sequence[Choice]) -> Setting | None:
 
 def _times(setting: Setting, said: dict[str, str], picture: Drawer) -> Frame:
     cells, found = pool_table(setting.pools), bounds.bounds(setting)
-    bars = "bars: 95 % interval over repeats" if any(_interval(p) for p in setting.timed) else "too few repeats for bars"
+    known = sum(map(_interval, setting.timed))
+    bars = "bars: 95 % interval over repeats" if known else "too few repeats for bars"
+    bars += ", where there are three or more" if 0 < known < len(setting.timed) else ""
+    together = (
+        "Multiples of the fastest have intervals that hold at 95 % for all cells together, with the spread between "
+        "processes pooled. "
+    )
     method = (
         "Median of the rounds of each fresh process, geometric mean over the processes, starting an epoch included; "
-        f"{bars}. Throughput is the samples of an epoch over its time. Multiples of the fastest have intervals that hold "
-        f"at 95 % for all cells together, with the spread between processes pooled. {bounds.method(setting, found)}"
+        f"{bars}. Throughput is the samples of an epoch over its time. {together if known > 1 else ''}"
+        f"{bounds.method(setting, found)}"
     ).strip()
     pictures = (
         picture("throughput", "", speed.scaling(setting), lambda: charts.throughput(cells, found)),

@@ -18,7 +18,8 @@ from mbbench.reporting.peaks import Peak, peak
 from mbbench.reporting.pooling import Pool, pools, timed, unseeded
 from mbbench.reporting.selection import latest
 from mbbench.reporting.stats import Estimate, from_seeds, ratio
-from mbbench.search import Search, crossing, promising_rate, typical_steps
+from mbbench.reporting.tried import typical_s
+from mbbench.search import REACHED, Search, crossing, promising_rate
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,16 @@ def _reached(search: Search) -> dict[int, float | None]:
 
 
 def _typical(steps: Mapping[int, float | None]) -> str:
-    typical = typical_steps(tuple(steps.values()))
-    return "not reached" if typical is None else f"{readable.count(typical)} ({readable.plural(len(steps), 'seed')})"
+    """Return the geometric mean over the seeds as elsewhere on the page; the median where one did not reach the target."""
+    there = [each for each in steps.values() if each is not None]
+    if len(there) < REACHED * len(steps) or not there:
+        return "not reached"
+    if min(there) == 0:
+        return "at the target before any update"
+    middle, seeds = typical_s(tuple(steps.values())), readable.plural(len(steps), "seed")
+    assert middle is not None  # enough seeds reached it
+    how = seeds if len(there) == len(steps) else f"median of {seeds}, {len(there)} reached it"
+    return f"{readable.count(middle)} ({how})"
 
 
 def _losses(name: str, one: Pool, other: Pool) -> Iterator[Pair]:

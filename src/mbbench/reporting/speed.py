@@ -13,7 +13,7 @@ from typing import Literal
 from mbbench.reporting import readable
 from mbbench.reporting.finding import Finding
 from mbbench.reporting.pooling import Pool, Setting
-from mbbench.reporting.stats import Estimate, against, ratio
+from mbbench.reporting.stats import FEWEST, Estimate, against, ratio
 
 MARGIN = 1.10
 """Epochs this close are equally good: machines of one kind and days on one machine differ by as much."""
@@ -30,9 +30,9 @@ class Standing:
 
     Attributes:
         best: the pool with the shortest epoch.
-        equal: at most 10 % longer, by the upper end of the interval where there is one.
+        equal: at most 10 % longer, by the upper end of the interval.
         slower: longer by more than that, with an interval above 1.
-        undecided: all others.
+        undecided: all others, and so all without an interval.
     """
 
     best: Pool
@@ -46,21 +46,24 @@ def standing(setting: Setting) -> Standing:
     order = sorted(setting.timed, key=_epoch_s)
     best, *others = order
     pairs = list(zip(others, against([pool.repeats for pool in others], best.repeats), strict=True))
-    equal = tuple(pair for pair in pairs if top(pair[1]) <= MARGIN)
+    equal = tuple(pair for pair in pairs if pair[1].high is not None and pair[1].high <= MARGIN)
     slower = tuple(pair for pair in pairs if pair[1].value > MARGIN and (pair[1].low or 0) > 1)
     rest = tuple(pair for pair in pairs if pair not in equal and pair not in slower)
     return Standing(best, equal, slower, rest)
 
 
 def winner(setting: Setting) -> Literal["full", "mini", "both", "undecided"] | None:
-    """Return who has the fastest epoch; None where full batch and a mini-batch were not both timed."""
-    if {pool.cell.batch_size is None for pool in setting.timed} != {True, False}:
+    """Return who has the fastest epoch; None where full batch and a mini-batch were not both timed.
+
+    A batch of all rows that was asked for by its number is a full batch here.
+    """
+    if {_has_all_rows(pool) for pool in setting.timed} != {True, False}:
         return None
     found = standing(setting)
-    best = _is_full(found.best)
-    if any(_is_full(pool) != best for pool, _ in found.equal):
+    best = _has_all_rows(found.best)
+    if any(_has_all_rows(pool) != best for pool, _ in found.equal):
         return "both"
-    if any(_is_full(pool) != best for pool, _ in found.undecided):
+    if any(_has_all_rows(pool) != best for pool, _ in found.undecided):
         return "undecided"
     return "full" if best else "mini"
 
@@ -74,19 +77,19 @@ def headline(setting: Setting) -> str:
         return f"Only {only} was timed, so nothing is said on which batch size is best: give several with --batch-size."
     found = standing(setting)
     best, ties = name(setting, found.best), [name(setting, pool) for pool, _ in found.equal]
-    least = min(len(pool.repeats) for pool in timed)
-    reading = "" if least > 2 else f" This is a reading of {readable.plural(least, 'repeat')} without an interval."
     if not found.slower and not found.undecided:
-        return f"All {len(timed)} {_varied(timed)} take the same time for an epoch, within 10 %.{reading}"
+        return f"All {len(timed)} {_varied(timed)} take the same time for an epoch, within 10 %."
     if ties:
-        first = f"{readable.first_up(_some([best, *ties]))} have the fastest epochs, equal within 10 %."
+        have = "had the fastest epochs, equal within 10 %, but not beyond doubt" if found.undecided else ""
+        have = have or "have the fastest epochs, equal within 10 %"
+        first = f"{readable.first_up(_some([best, *ties]))} {have}."
     elif found.undecided:
         first = f"{readable.first_up(best)} had the fastest epoch, but not beyond doubt."
     else:
         first = f"{readable.first_up(best)} has the fastest epoch."
-    costs = [f"{name(setting, pool)} takes {readable.times(by)}" for pool, by in _extremes(found)]
-    second = f" {readable.first_up(readable.listed(costs))}." if costs else ""
-    return first + second + reading
+    costs = [f"with {_through(setting, pool)} takes {readable.times(by)}" for pool, by in _extremes(found)]
+    second = f" An epoch {' and one '.join(costs)}." if costs else ""
+    return first + second + _reading(timed)
 
 
 def findings(setting: Setting) -> list[Finding]:
@@ -96,12 +99,17 @@ def findings(setting: Setting) -> list[Finding]:
     found = standing(setting)
     said = [_fastest(setting, found.best)]
     if found.equal:
-        said.append(Finding("As good", f"{_against(setting, found.equal)}: within 10 % of the fastest."))
-    if found.undecided:
-        told = found.undecided[0][1].low is not None
-        why = "their intervals hold both being as good as the fastest and being slower" if told else "there is no interval"
-        text = f"{_against(setting, found.undecided)}: {why}; more repeats may decide."
-        said.append(Finding("Undecided", text))
+        text = f"an epoch with {_against(setting, found.equal)}: within 10 % of the fastest."
+        said.append(Finding("As fast", text))
+    parts = []
+    told, bare = ([pair for pair in found.undecided if (pair[1].low is not None) is known] for known in (True, False))
+    if told:
+        holds = "the interval holds" if len(told) == 1 else "the intervals hold"
+        parts.append(f"{_against(setting, told)}: {holds} both being as fast as the fastest and being slower")
+    if bare:
+        parts.append(f"{_against(setting, bare)}: no interval, which takes {FEWEST} repeats of each and of the fastest")
+    if parts:
+        said.append(Finding("Undecided", f"an epoch with {'; with '.join(parts)}. More repeats may decide."))
     return said
 
 
@@ -126,9 +134,22 @@ def name(setting: Setting, pool: Pool) -> str:
     return pool.name if len({pool.cell.loader for pool in setting.timed}) > 1 else pool.batch
 
 
-def top(by: Estimate) -> float:
-    """Return the upper end of the interval, the value where there is none."""
-    return by.value if by.high is None else by.high
+def _through(setting: Setting, pool: Pool) -> str:
+    """Name a pool as what an epoch is trained with: by its loader only where there are several."""
+    several = len({pool.cell.loader for pool in setting.timed}) > 1
+    return pool.batch + (f" through {pool.cell.loader}" if several else "")
+
+
+def _reading(timed: Sequence[Pool]) -> str:
+    """Return which of the times have no interval, "" where all have one."""
+    few = [pool for pool in timed if len(pool.repeats) < FEWEST]
+    if not few:
+        return ""
+    counts = sorted({len(pool.repeats) for pool in few})
+    repeats = readable.plural(counts[0], "repeat") if len(counts) == 1 else f"{counts[0]} or {counts[-1]} repeats"
+    if len(few) == len(timed):
+        return f" This is a reading of {repeats} without an interval."
+    return f" {len(few):,} of {len(timed):,} times are readings of {repeats} without an interval."
 
 
 def _varied(pools: Sequence[Pool]) -> str:
@@ -180,8 +201,8 @@ def _extremes(found: Standing) -> list[Against]:
     return chosen
 
 
-def _against(setting: Setting, pairs: tuple[Against, ...]) -> str:
-    return _some([f"{name(setting, pool)} ({readable.times(by, ', {}')})" for pool, by in pairs])
+def _against(setting: Setting, pairs: Sequence[Against]) -> str:
+    return _some([f"{_through(setting, pool)} ({readable.times(by, ', {}')})" for pool, by in pairs])
 
 
 def _some(words: list[str]) -> str:
@@ -191,6 +212,10 @@ def _some(words: list[str]) -> str:
 
 def _epoch_s(pool: Pool) -> float:
     return pool.epoch_s.value if pool.epoch_s else float("inf")
+
+
+def _has_all_rows(pool: Pool) -> bool:
+    return pool.cell.samples_per_step == pool.cell.n_samples
 
 
 def _is_full(pool: Pool) -> bool:

@@ -19,7 +19,7 @@ from mbbench.reporting.canvas import batch_ticks, empty, legend, linestyle, scal
 from mbbench.reporting.charts import EDGED, FAILURE_MARKERS, FAULT_MARKER, Look
 from mbbench.reporting.sheet import Sheet
 
-SEED, RACED, RECOMMENDED, AS_GOOD = "one seed", "raced, typical", "recommended", "as good"
+SEED, RACE, RACED, RECOMMENDED, AS_GOOD = "one seed", "one race", "races, typical", "recommended", "as good"
 """Entries of the legend beside the loaders."""
 
 UP = Path([(-1, 0), (0, 1), (1, 0), (0.35, 0), (0.35, -1), (-0.35, -1), (-0.35, 0), (-1, 0)])
@@ -78,13 +78,15 @@ def time_to_target(
         figure.mark(dots(axes, seeds[seeds["loader"] == loader], "seconds", look.color), loader, SEED)
         figure.mark(_intervals(axes, found, look), loader)
         figure.mark(points(axes, found["batch_size"], found["seconds"], look), loader)
-        figure.mark(_races(axes, races[races["loader"] == loader], found, look), loader, RACED)
+        single, typical = _races(axes, races[races["loader"] == loader], found, look)
+        figure.mark(single, loader, RACE)
+        figure.mark(typical, loader, RACED)
         figure.read(axes, [loader], map(_words, found.to_dict("records")))
         if len(found):
             handles.append(Line2D([], [], label=loader, color=look.color, linestyle=dash, marker=look.marker, **EDGED))
     scale(axes, "y", pd.concat([sizes["seconds"], seeds["seconds"], races["seconds"]]), EngFormatter(unit="s", sep=" "))
     _rings(figure, picks, looks)
-    handles += _extras(seeds, races, bands, picks)
+    handles += _extras(seeds, races, bands, picks, bool(sizes["race_s"].notna().any()))
     handles += unreached(figure, sizes, looks, "loader")
     batch_ticks(axes, sizes["batch_size"], sizes.loc[sizes["full_batch"], "batch_size"])
     axes.set(xlabel="batch size", ylabel=f"time to {target}")
@@ -124,14 +126,14 @@ def points(axes: Axes, x: pd.Series, y: pd.Series, look: Look) -> list[Line2D]:
     return axes.plot(x, y, color=look.color, marker=look.marker, linestyle="", zorder=4, **EDGED)
 
 
-def _races(axes: Axes, races: pd.DataFrame, found: pd.DataFrame, look: Look) -> list[Line2D]:
+def _races(axes: Axes, races: pd.DataFrame, found: pd.DataFrame, look: Look) -> tuple[list[Line2D], list[Line2D]]:
     """Draw each race as an open marker, beside what was reckoned, and their typical one as a bar."""
     beside = 2**APART
     known, raced = races[races["seconds"].notna()], found[found["race_s"].notna()]
     edge: dict[str, Any] = {"color": look.color, "markeredgecolor": look.color, "linestyle": ""}
     drawn = axes.plot(known["batch_size"] * beside, known["seconds"], marker=look.marker, zorder=3.5, **edge, **OPEN)
     wide = axes.plot(raced["batch_size"] * beside, raced["race_s"], marker="_", markersize=9, zorder=3.6, **edge | WIDE)
-    return [*drawn, *wide]
+    return drawn, wide
 
 
 def _rings(figure: Sheet, picks: pd.DataFrame, looks: dict[str, Look]) -> None:
@@ -150,14 +152,19 @@ def _rings(figure: Sheet, picks: pd.DataFrame, looks: dict[str, Look]) -> None:
         figure.mark([*rings, text], row["loader"], RECOMMENDED)
 
 
-def _extras(seeds: pd.DataFrame, races: pd.DataFrame, bands: pd.DataFrame, picks: pd.DataFrame) -> list[Line2D]:
+def _extras(
+    seeds: pd.DataFrame, races: pd.DataFrame, bands: pd.DataFrame, picks: pd.DataFrame, typical: bool
+) -> list[Line2D]:
     """Return the legend of what is drawn beside the loaders' own points."""
     found = []
     if len(seeds):
         found.append(Line2D([], [], color=palette.MUTED, label=SEED, **DOT))
     if races["seconds"].notna().any():
         look: dict[str, Any] = {"markeredgecolor": palette.MUTED, "linestyle": "", "marker": "o"}
-        found.append(Line2D([], [], label=RACED, **look, **OPEN))
+        found.append(Line2D([], [], label=RACE, **look, **OPEN))
+    if typical:
+        look = {"color": palette.MUTED, "linestyle": "", "marker": "_", "markersize": 9}
+        found.append(Line2D([], [], label=RACED, **look, **WIDE))
     if len(picks):
         found.append(Line2D([], [], label=RECOMMENDED, markeredgecolor=palette.MUTED, **RING | SMALL))
     if len(bands):

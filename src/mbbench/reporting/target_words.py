@@ -63,7 +63,7 @@ def time_method(choices: Sequence[Choice], sizes: pd.DataFrame, picks: pd.DataFr
         said.append("Where points are joined by a thin line, no curve holds: the least measured is chosen, and as good")
         said[-1] += " (shaded) is within 10 % of it or not shown to be slower."
     if sizes["races"].sum():
-        said.append("Open markers: really trained against the clock, a bar at their geometric mean.")
+        said.append("Open markers: single races, really trained against the clock; the bar beside is their typical time.")
         said[-1] += " Among sizes that were raced, these times count as much as the reckoned ones."
     return " ".join(said) + _untuned(choices)
 
@@ -97,7 +97,7 @@ def trade(steps: pd.DataFrame) -> str:
     if updates.name == samples.name:
         return f"{_batch(updates)} takes the fewest updates and the fewest samples of those tried."
     return (
-        f"the fewest updates takes {_batch(updates)}, the fewest samples {_batch(samples)}, "
+        f"{_batch(updates)} takes the fewest updates; {_batch(samples)} takes the fewest samples, "
         f"with {readable.multiple(samples['steps'] / updates['steps'])} times the updates and "
         f"1/{readable.multiple(updates['samples'] / samples['samples'])} of the samples. "
         "What an update and a sample cost decides between them."
@@ -107,8 +107,9 @@ def trade(steps: pd.DataFrame) -> str:
 def step_method(choices: Sequence[Choice], curves: pd.DataFrame) -> str:
     """Say how steps to the target were counted."""
     said = (
-        f"First update at which the loss of all training rows is at or below {target(choices)}, interpolated between "
-        f"evaluations; dots: single seeds, at each batch size{_at_rates(choices)}. Samples: updates times batch size. "
+        "First update at which the loss of all training rows is at or below "
+        f"{target(choices).removeprefix('loss ')}, interpolated between evaluations; dots: single seeds, at each batch "
+        f"size{_at_rates(choices)}. Samples: updates times batch size. "
         "1 / B: half the updates for twice the batch."
     )
     if len(curves):
