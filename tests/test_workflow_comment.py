@@ -47,7 +47,8 @@ def post(tmp_path):
     node = shutil.which("node") or str(Path(playwright.__file__).parent / "driver" / "node")
     if not Path(node).exists():
         pytest.skip("there is no node to run the script with")
-    [script] = [step["with"]["script"] for step in yaml.safe_load(WORKFLOW.read_text())["jobs"]["comment"]["steps"][1:]]
+    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["comment"]["steps"]
+    [script] = [step["with"]["script"] for step in steps if "script" in step["with"]]
     driver = tmp_path / "driver.js"
     driver.write_text(DRIVER)
 
