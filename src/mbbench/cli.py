@@ -170,12 +170,15 @@ def report(
     results: Annotated[list[Path] | None, typer.Argument(help="Results folder or .jsonl files. Default: results/.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("reports/index.html"),
     figures: Annotated[Path | None, typer.Option(help="Folder for figures, PDF too. Default: figures/ by the page.")] = None,
+    compare_: Annotated[
+        Path | None, typer.Option("--compare", help="Two commits in it too: what `mbbench compare BASE --json` wrote.")
+    ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Turn records into one HTML page, and its figures beside it; two folders are also put side by side."""
     from mbbench.reporting import reported
 
-    made = reported.report(results or [Path("results")], output, figures=figures)
+    made = reported.report(results, output, figures=figures, compare=compare_)
     typer.echo(f"{made}\n\nreport: {output}")
     if open_:
         made.show()

@@ -34,6 +34,7 @@ def command(
     threads: Annotated[int, typer.Option(help="Of torch in each process.", min=1)] = 1,
     setup: Annotated[str | None, typer.Option(help="Command that is run in both trees first, to build them.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON, on the output.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write it as a page, one file: a picture and a table.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown: a step summary.")] = None,
     comment: Annotated[Path | None, typer.Option(help="Write it as Markdown that fits into a comment: 64 KiB.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write it as JUnit's XML.")] = None,
@@ -78,6 +79,10 @@ def command(
     from mbbench.reporting import compared, compared_files, compared_words
 
     typer.echo(compared.to_json(found, strict) if as_json else "\n".join(compared_words.lines(found)))
+    if html is not None:
+        from mbbench.reporting import reported
+
+        reported.of_comparison(found, html)
     _write(markdown, compared_files.markdown(found))
     _write(comment, compared_files.markdown(found, compared_files.MOST_COMMENT))
     _write(junit, compared_files.junit(found))

@@ -5,6 +5,7 @@ chosen then; and user text never meets mathtext.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -48,7 +49,9 @@ _RC: dict[Any, Any] = {
 @contextmanager
 def style(name: str) -> Iterator[None]:
     """Draw and save a figure in this report's style; `name` salts the ids of its SVG."""
-    with sns.axes_style("whitegrid"), mpl.rc_context({**_RC, "svg.hashsalt": name}):
+    with sns.axes_style("whitegrid"), mpl.rc_context({**_RC, "svg.hashsalt": name}), warnings.catch_warnings():
+        # A name may be in any script: a page has fonts for it, a PNG shows a box.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         yield
 
 

@@ -5,11 +5,12 @@ convergence, which read no clock.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from mbbench.reporting.gate import TOLERANCE, Change
+import msgspec
+
+from mbbench.reporting.gate import TOLERANCE, Change, Direction, Verdict
 from mbbench.reporting.stats import Estimate
 
 METRICS = ("time", "memory", "convergence")
@@ -136,20 +137,63 @@ def to_json(found: Comparison, strict: bool = False) -> str:
     return json.dumps(said | {name: getattr(found, name) for name in _PLAIN}, indent=2)
 
 
-def from_json(text: str) -> Comparison:
+def from_json(text: str | bytes) -> Comparison:
     """Return the comparison that `to_json` wrote.
 
     Raises:
-        ValueError: it is none, with what is missing.
+        ValueError: it is none, with what is missing or wrong.
     """
     try:
-        said = json.loads(text)
-        plain = {name: said[name] for name in _PLAIN}
-        plain |= {name: tuple(said[name]) for name in ("notes", "missing", "new")}
-        control = None if said["control"] is None else _row(said["control"])
-        return Comparison(**plain, rows=[_row(each) for each in said["benchmarks"]], control=control)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no comparison, as mbbench compare --json writes it: {error!r}") from None
+        said = msgspec.json.decode(text, type=_Said)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"no comparison, as mbbench compare --json writes it: {error}") from None
+    control = None if said.control is None else said.control.row()
+    plain = {name: getattr(said, name) for name in _PLAIN}
+    return Comparison(**plain, rows=[each.row() for each in said.benchmarks], control=control)
+
+
+_Ratio = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class _SaidRow(msgspec.Struct):
+    """A row as it stands in JSON, with what may stand there."""
+
+    name: str
+    metric: Literal["time", "memory", "convergence", "time-to-target"]
+    clock: str
+    ratio: _Ratio
+    low: _Ratio | None
+    high: _Ratio | None
+    confidence: float
+    n: int
+    verdict: Verdict
+    smallest_detectable: float | None
+    suspected: Direction | None
+    base: float | None
+
+    def row(self) -> Row:
+        ratio = Estimate(value=self.ratio, low=self.low, high=self.high, n=self.n, unit="ratio", confidence=self.confidence)
+        change = Change(self.verdict, self.clock, ratio, self.smallest_detectable, self.suspected)
+        return Row(self.name, self.metric, change, self.base)
+
+
+class _Said(msgspec.Struct):
+    """A comparison as it stands in JSON."""
+
+    benchmarks: list[_SaidRow]
+    control: _SaidRow | None
+    base: str
+    head: str
+    tolerance: Annotated[float, msgspec.Meta(gt=0, le=1)]
+    notices: list[str]
+    lost: dict[str, str]
+    missing: tuple[str, ...]
+    new: tuple[str, ...]
+    own: dict[str, dict[str, str]]
+    notes: tuple[str, ...]
+    unfinished: str
+    blocks: int
+    seconds: float
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -168,10 +212,3 @@ def _plain(row: Row) -> dict[str, Any]:
         "suspected": change.suspected,
         "base": row.base,
     }
-
-
-def _row(said: Mapping[str, Any]) -> Row:
-    figures = {name: said[name] for name in ("low", "high", "n", "confidence")}
-    ratio = Estimate(value=said["ratio"], unit="ratio", **figures)
-    change = Change(said["verdict"], said["clock"], ratio, said["smallest_detectable"], said["suspected"])
-    return Row(said["name"], said["metric"], change, said["base"])

@@ -29,7 +29,7 @@ def headline(found: Comparison) -> str:
     """Return the verdict in a sentence or two."""
     if not found.rows:
         return "Nothing could be compared."
-    total, base = _total(found), found.base[:12]
+    total, base = totals(found), found.base[:12]
     unreliable = ""
     if found.unreliable and found.control is not None:
         seen = found.control.change
@@ -54,7 +54,7 @@ def headline(found: Comparison) -> str:
     if early:
         why = found.unfinished or "there were too few blocks"
         reads = signed(early[0].change.ratio.value)
-        return f"Not decided, {why}: {early[0].name} reads {reads} after {_replications(early[0])}. {total}"
+        return f"Not decided, {why}: {early[0].name} reads {reads} after {replications(early[0])}. {total}"
     if open_rows:
         least = max(row.change.smallest_detectable or 0.0 for row in open_rows)
         seen_from = f" A change below {readable.percent(least)} could have been missed." if least else ""
@@ -79,18 +79,10 @@ def sentence(row: Row) -> str:
     change, ratio = row.change, row.change.ratio
     if row.metric == "memory":
         return _memory(row)
-    what = {
-        "cpu": "CPU time",
-        "wall": "wall time",
-        "updates": f"updates to a loss of {row.base or 0:.4g}",
-        "held-out loss": f"held-out loss after {row.base or 0:.0f} updates",
-    }.get(change.clock, change.clock)
-    if row.metric == TOGETHER:
-        what = f"time to a loss of {row.base or 0:.4g}"
     between = ""
     if ratio.low is not None and ratio.high is not None:
         between = f" ({100 * ratio.confidence:.0f} % {signed(ratio.low)} to {signed(ratio.high)})"
-    said = f"{signed(ratio.value)} {what}{between}, {_replications(row)}"
+    said = f"{signed(ratio.value)} {quantity(row)}{between}, {replications(row)}"
     if row.metric != TOGETHER and change.verdict == "undecided":
         least = change.smallest_detectable
         said += "; too few to tell" if least is None else f"; below {readable.percent(least)} it could not be seen"
@@ -98,10 +90,22 @@ def sentence(row: Row) -> str:
     return said
 
 
+def quantity(row: Row) -> str:
+    """Return what a row's ratio is of."""
+    if row.metric == TOGETHER:
+        return f"time to a loss of {row.base or 0:.4g}"
+    return {
+        "bytes": "tensor memory",
+        "cpu": "CPU time",
+        "wall": "wall time",
+        "updates": f"updates to a loss of {row.base or 0:.4g}",
+        "held-out loss": f"held-out loss after {row.base or 0:.0f} updates",
+    }.get(row.change.clock, row.change.clock)
+
+
 def about(found: Comparison) -> Iterator[str]:
     """Yield what was compared, in sentences."""
-    took = f"{readable.plural(found.blocks, 'block')} in {readable.seconds(found.seconds)}"
-    yield f"base {found.base[:12]}, head {found.head[:12] if ' ' not in found.head else found.head}: {took}."
+    yield ran(found)
     for side, modules in found.own.items():
         for name, path in sorted(modules.items()):
             yield f"measured {name} of {side} from {path}"
@@ -109,9 +113,20 @@ def about(found: Comparison) -> Iterator[str]:
         seen = found.control
         yield f"control, the base against itself ({seen.name}): {seen.change.verdict}, {sentence(seen)}."
     if found.unfinished:
-        more = " What is undecided may need more time: --time." if found.of("undecided") else ""
-        yield f"It ended early: {found.unfinished}.{more}"
+        yield ended(found)
     yield from found.notes
+
+
+def ran(found: Comparison) -> str:
+    """Return what was compared, in how many blocks and how long."""
+    took = f"{readable.plural(found.blocks, 'block')} in {readable.seconds(found.seconds)}"
+    return f"base {found.base[:12]}, head {found.head[:12] if ' ' not in found.head else found.head}: {took}."
+
+
+def ended(found: Comparison) -> str:
+    """Return why it ended early, where it did."""
+    more = " What is undecided may need more time: --time." if found.of("undecided") else ""
+    return f"It ended early: {found.unfinished}.{more}"
 
 
 def signed(ratio: float) -> str:
@@ -119,7 +134,7 @@ def signed(ratio: float) -> str:
     return f"{100 * (ratio - 1):+.1f} %"
 
 
-def _total(found: Comparison) -> str:
+def totals(found: Comparison) -> str:
     """Return how many benchmarks have which verdict, metric by metric."""
     said = []
     for metric in METRICS:
@@ -133,7 +148,8 @@ def _total(found: Comparison) -> str:
     return " ".join(said)
 
 
-def _replications(row: Row) -> str:
+def replications(row: Row) -> str:
+    """Return over how many blocks or seeds a row's ratio is."""
     return readable.plural(row.change.ratio.n, "seed" if row.metric == "convergence" else "block")
 
 

@@ -26,12 +26,15 @@ from mbbench.reporting import (
     palette,
     provenance,
     readable,
+    regression_words,
+    regressions,
     sections,
     svg,
     tiles,
 )
 from mbbench.reporting.advice import Verdict, verdict
 from mbbench.reporting.choosing import choices
+from mbbench.reporting.compared import Comparison
 from mbbench.reporting.doubts import failed
 from mbbench.reporting.maps import maps
 from mbbench.reporting.pooling import settings
@@ -42,6 +45,7 @@ SCRIPTS = ("charts.js", "tables.js", "downloads.js", "page.js")
 """The page's own script, in this order: a policy's hash is that of all of it."""
 MOST_BYTES = 5 * 2**20
 """Of the page: more is slow to open, and too much for a mail."""
+ALONE = "No records of batch sizes were given: this page is on the comparison of two commits alone."
 FIRST = 7
 """Findings of a setting that are not folded away: those on the loader that is advised on first."""
 
@@ -52,26 +56,28 @@ def build(
     *,
     figures: bool | drawing.Files = True,
     sides: tuple[Side, Side] | None = None,
+    compared: Comparison | None = None,
 ) -> Verdict:
     """Write the report on those of the records that may stand together, and return what it says.
 
     Args:
-        records: of any runs; `selection.latest` chooses.
+        records: of any runs; `selection.latest` chooses. None at all are enough where there is a comparison.
         output: the HTML file; its folder is made if missing.
         figures: write each picture as a file as well: as SVG and PNG to `figures/` beside the page, or as it says.
         sides: two sets of records to be put side by side.
+        compared: two commits.
 
     Raises:
-        ValueError: there are no records.
+        ValueError: there are no records, and no comparison either.
     """
     given = list(records)
-    if not given:
+    if not given and compared is None:
         raise ValueError("there are no records to report: measure first, with `mbbench run`")
-    said = verdict(given)
-    kept, _ = latest(given)
+    kept = latest(given)[0] if given else []
     output.parent.mkdir(parents=True, exist_ok=True)
     files, styles = drawing.files(figures, output), svg.Styles()
     found, several = choices(kept), settings(kept)
+    said = verdict(given) if given else Verdict(ALONE, (), ())
     shorts = sections.short_titles([answer.title for answer in said.answers])
     shown = [
         sections.section(number, short, setting, answer, found, styles, files)
@@ -79,18 +85,33 @@ def build(
     ]
     curves = explorer.data([trained for setting in several if (trained := sections.trained(setting, found))])
     parts = {
-        "explorer_command": provenance.filling([r for r in kept if r.case.problem == kept[0].case.problem], "convergence"),
         "verdict": said,
-        "tiles": tiles.tiles(several, found),
-        "tiles_of": tiles.of(several, found),
         "sections": shown,
-        "maps": map_frames.frames(maps(several, found), drawing.drawer("map", "Rows and devices", styles, files)),
-        "map_command": map_words.command(several[0].pools[0].cell),
         "links": None if files is None else files.links(output),
         "beside": None if sides is None else beside.beside(*sides, kept),
-    } | _background(kept)
+    } | _compared(compared, styles, files)
+    if kept:
+        maps_drawer = drawing.drawer("map", "Rows and devices", styles, files)
+        parts |= {
+            "explorer_command": provenance.filling(
+                [r for r in kept if r.case.problem == kept[0].case.problem], "convergence"
+            ),
+            "tiles": tiles.tiles(several, found, regression_words.tile(compared)),
+            "tiles_of": tiles.of(several, found),
+            "maps": map_frames.frames(maps(several, found), maps_drawer),
+            "map_command": map_words.command(several[0].pools[0].cell),
+        } | _background(kept)
     output.write_text(_within(parts, styles, curves), encoding="utf-8")
     return said
+
+
+def _compared(compared: Comparison | None, styles: svg.Styles, files: drawing.Files | None) -> dict[str, Any]:
+    """Return the page's part on two commits, without a comparison how to make one."""
+    if compared is None:
+        return {"regressions": None, "compare_commands": regressions.HOW}
+    base = compared.base[:12]
+    drawer = drawing.drawer(regressions.ANCHOR, f"Change of each benchmark against {base}", styles, files)
+    return {"regressions": regressions.part(compared, drawer), "compare_commands": ()}
 
 
 def _background(kept: list[Record]) -> dict[str, Any]:
@@ -101,7 +122,6 @@ def _background(kept: list[Record]) -> dict[str, Any]:
         "checks": checks.checks(kept),
         "facts": provenance.facts(kept),
         "commands": provenance.commands(kept),
-        "words": provenance.WORDS,
     }
 
 
@@ -128,6 +148,9 @@ def _page(parts: dict[str, Any], styles: svg.Styles, curves: list[dict[str, Any]
         explorer=curves,
         left_out=left_out,
         first=FIRST,
+        open_rows=regressions.OPEN,
+        fill_commands=regressions.FILL,
+        words=provenance.WORDS,
         **parts,
     )
 

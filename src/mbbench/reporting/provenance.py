@@ -50,6 +50,10 @@ WORDS = (
         "the batch with which the target takes twice the fewest steps that any batch takes",
     ),
     ("gradient noise scale", "그래디언트 노이즈 크기", "an estimate of the critical batch size from gradients alone"),
+    ("base, head", "기준 커밋, 비교 커밋", "the commit that is compared with, and the one that is judged"),
+    ("block", "블록", "fresh processes of base and head that take turns; what a change of time is replicated over"),
+    ("control", "대조군", "the base measured against itself: what it shows is noise"),
+    ("undecided", "판정 유보", "neither shown to have changed nor shown to be the same"),
     ("peak memory", "최대 메모리 사용량", "the most that is taken at one moment: rows, model, optimizer, activations"),
 )
 """English, Korean, meaning."""

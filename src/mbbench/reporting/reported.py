@@ -13,13 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mbbench.case import UsageError
-from mbbench.reporting import advice, page
+from mbbench.record import Record
+from mbbench.reporting import advice, compared_words, page, regressions
 from mbbench.reporting.advice import Verdict
+from mbbench.reporting.compared import Comparison
 from mbbench.reporting.drawing import Files
-from mbbench.reporting.sides import names, side
+from mbbench.reporting.sides import Side, names, side
+from mbbench.store import files as files_of
 from mbbench.store import load_records
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+RESULTS = Path("results")
+"""Where records are looked for unless it is said."""
 HEIGHT = 900
 """Pixels of the page in a notebook, which scrolls in itself."""
 
@@ -30,17 +35,20 @@ class Report:
 
     Attributes:
         path: of the page.
-        verdict: everything that it says in words.
+        verdict: everything that it says of records in words.
         html: the page.
+        compared: the two commits that it sets side by side, if any.
     """
 
     path: Path
     verdict: Verdict
     html: str = field(repr=False)
+    compared: Comparison | None = None
 
     def __str__(self) -> str:
         """Return what it says as lines of plain text."""
-        return "\n".join(advice.lines(self.verdict))
+        said = advice.lines(self.verdict)
+        return "\n".join(said if self.compared is None else [*said, "", compared_words.headline(self.compared)])
 
     def _repr_html_(self) -> str:
         """Return the page in a frame of its own."""
@@ -58,38 +66,64 @@ class Report:
 
 
 def report(
-    source: Paths = "results/", output: str | os.PathLike[str] = "reports/index.html", *, figures: str | Path | None = None
+    source: Paths | None = None,
+    output: str | os.PathLike[str] = "reports/index.html",
+    *,
+    figures: str | Path | None = None,
+    compare: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Write one HTML page on the records of a file, of a folder or of several, and return what it says.
 
     Args:
         source: a results folder, a .jsonl file, or several; of exactly two folders each cell of both is also put side by
-            side.
+            side. None: `results/`, which may be missing or empty where there is a comparison.
         output: the page to write.
         figures: folder for every figure as SVG, PNG and PDF; None: `figures/` beside the page, as SVG and PNG.
+        compare: a comparison of two commits, as `mbbench compare BASE --json` writes it.
 
     Raises:
         StoreError: there is no such path, a line is not a record, or there is no record at all, in one of two folders too.
-        UsageError: the page or a figure cannot be written.
+        UsageError: the page or a figure cannot be written, or there is no such comparison.
     """
-    paths = [Path(source)] if isinstance(source, str | os.PathLike) else [Path(each) for each in source]
-    target, sides = Path(output), None
+    compared = None if compare is None else regressions.clean(regressions.load(Path(compare)))
+    paths = (
+        [RESULTS] if source is None else [Path(source)] if isinstance(source, str | os.PathLike) else [*map(Path, source)]
+    )
+    records, sides = _records(paths) if compare is None or source is not None or _any(RESULTS) else ([], None)
+    target = Path(output)
     files = Files(target.parent / "figures") if figures is None else Files(Path(figures), ("png", "pdf"))
-    if two_sets(paths):
-        both = [load_records(path) for path in paths]
-        called = names(*paths)
-        sides = side(called[0], both[0]), side(called[1], both[1])
-        records = [record for several in both for record in several]
-    else:
-        records = load_records(paths)
     _made(target.parent, target, "-o FILE")
     if figures is not None:
         _made(files.folder, files.folder, "--figures DIR")
     try:
-        said = page.build(records, target, figures=files, sides=sides)
+        said = page.build(records, target, figures=files, sides=sides, compared=compared)
     except OSError as error:
         raise _refused(error.filename or target, error, "-o FILE") from None
-    return Report(target, said, target.read_text(encoding="utf-8"))
+    return Report(target, said, target.read_text(encoding="utf-8"), compared)
+
+
+def of_comparison(found: Comparison, output: Path) -> None:
+    """Write the page of a comparison alone, in one file; raise UsageError where it cannot be written."""
+    _made(output.parent, output, "--html FILE")
+    try:
+        page.build([], output, figures=False, compared=regressions.clean(found))
+    except OSError as error:
+        raise _refused(error.filename or output, error, "--html FILE") from None
+
+
+def _records(paths: list[Path]) -> tuple[list[Record], tuple[Side, Side] | None]:
+    """Return all records, and the two sets that they are if they are."""
+    if not two_sets(paths):
+        return load_records(paths), None
+    both = [load_records(path) for path in paths]
+    called = names(*paths)
+    sides = side(called[0], both[0]), side(called[1], both[1])
+    return [record for several in both for record in several], sides
+
+
+def _any(folder: Path) -> bool:
+    """Return whether a folder holds a file of records with something in it."""
+    return folder.is_dir() and any(path.stat().st_size for path in files_of(folder))
 
 
 def two_sets(paths: list[Path]) -> bool:

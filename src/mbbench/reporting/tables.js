@@ -10,7 +10,7 @@ const SCALE = {
 
 /** Return the number that a cell begins with, in the unit that its column shares; undefined where it is text. */
 function amount(text) {
-  const found = /^(?:full \(|at least )?([-−]?[\d,]*\.?\d+(?:e[-+]?\d+)?)(?:\s*([a-zµμ]+))?/i.exec(text);
+  const found = /^(?:full \(|at least )?([-+−]?[\d,]*\.?\d+(?:e[-+]?\d+)?)(?:\s*([a-zµμ]+))?/i.exec(text);
   return found ? Number(found[1].replaceAll(",", "").replace("−", "-")) * (SCALE[found[2]] ?? 1) : undefined;
 }
 
@@ -76,8 +76,9 @@ function sortable(table, changed) {
 /** Return a table as CSV, every row in its order on the page. */
 function csv(table) {
   const field = (text) => {
-    // A spreadsheet would run what looks like a formula.
-    const safe = /^[=+@\t]|^-(?![\d.])/.test(text) ? `'${text}` : text;
+    // A spreadsheet would run what looks like a formula; a change, "+1.2 %", alone or as an interval, is none.
+    const formula = /^[=+@\t]|^-(?![\d.])/.test(text) && !/^\+[\d.]+ %(?: to [-+][\d.]+ %)?$/.test(text);
+    const safe = formula ? `'${text}` : text;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   const line = (row) => [...row.cells].map((cell) => field(cell.textContent.trim())).join(",");
