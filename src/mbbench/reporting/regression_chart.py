@@ -25,6 +25,8 @@ WIDE, FARTHEST = math.log(1.35), math.log(11)
 """Half of the scale: what every change may take, and what none may exceed."""
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Between two ticks, as a part."""
+APART = 0.35
+"""Of half of the scale, between two ticks: what "+20 %" takes of the axes."""
 AMOUNT_POINTS = 48
 """From the right edge of the axes to the end of a change in figures: the widest is "+100.0 %" in bold."""
 MANY = 10.0
@@ -151,15 +153,15 @@ def _ends(line: Line) -> tuple[float, ...]:
 
 
 def _ticks(limit: float) -> list[float]:
-    """Return changes to label, as parts: at most two on each side of none; doublings where the scale is that long."""
-    most = math.expm1(limit)
-    if most < 1:
-        step = next(step for step in STEPS if most / step < 3)
-        parts = [round(step * number, 6) for number in range(-2, 3)]
+    """Return changes to label, as parts: one or two on each side of none; doublings where the scale is that long."""
+    if limit < math.log(2):
+        step = max((step for step in STEPS if step <= -math.expm1(-limit)), default=STEPS[0])
+        most = 2 if math.log1p(2 * step) - math.log1p(step) > APART * limit else 1
+        parts = [round(step * number, 6) for number in range(-most, most + 1)]
     else:
         stride = math.ceil(limit / math.log(2) / 2.99)
         parts = [2.0 ** (stride * number) - 1 for number in range(-2, 3)]
-    return [part for part in parts if part > -1 and abs(math.log1p(part)) <= limit]
+    return [part for part in parts if abs(math.log1p(part)) <= limit]
 
 
 def _clipped(ratio: float, limit: float) -> float:

@@ -83,7 +83,7 @@ def tile(found: Comparison | None) -> Tile:
     if found.regressions:
         worst = found.regressions[0]
         name = labels((row.name for row in found.rows), LONG)[worst.name]
-        detail = f"worst: {name}, {_change(worst)}. {_dot(total, early)}"
+        detail = f"worst: {name}, {_change(worst)}{early}"
         return Tile(label, f"{len(found.regressions):,}", detail)
     if found.unreliable:
         return Tile(label, "not reliable", f"the base against itself was called {_control(found)}. {_dot(total, early)}")
