@@ -31,6 +31,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 ROUND_S = 0.001
 """Of a round at least, so that the clock is read seldom."""
 WARM_ROUNDS, WARM_S = 12, 0.2
+OURS = ("__main__", "_mbbench_parked")
+"""The zygote and this: they measure, whichever tree they lie in, and are not what is measured."""
 CALLS_MARK = "mbbench: calls"
 TAIL = 600
 """Characters of a failure's text that are passed on."""
@@ -245,7 +247,7 @@ def _origins(tree: Path, other: Path) -> tuple[dict[str, str], ...]:
     names = _packages(tree)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
+        if not isinstance(file, str) or name in OURS:
             continue
         path = Path(os.path.realpath(file))
         installed = "site-packages" in path.parts
