@@ -31,7 +31,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 ROUND_S = 0.001
 """Of a round at least, so that the clock is read seldom."""
 WARM_ROUNDS, WARM_S = 12, 0.2
-OURS = ("__main__", "_mbbench_parked")
+OURS = ("__main__", "__mp_main__", "_mbbench_parked")
 """The zygote and this: they measure, whichever tree they lie in, and are not what is measured."""
 CALLS_MARK = "mbbench: calls"
 TAIL = 600

@@ -80,7 +80,7 @@ def _row(row: Row) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text that Markdown shows as it is, in one line, and that mentions nobody: an entity alone does not stop that."""
+    """Return text that Markdown shows as it is, in one line, and that mentions nobody: entities alone do not stop that."""
     flat = " ".join(text.split()).replace("@", "@\u200b")
     return "".join(f"&#{ord(letter)};" if letter in "\\`*_{}[]<>()#+!|~@&" else letter for letter in flat)
 
