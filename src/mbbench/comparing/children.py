@@ -40,7 +40,7 @@ class Child:
     """A side that waits in a benchmark and answers.
 
     Attributes:
-        seconds: of what it would run next, as it measured when it came there; None where it can run nothing of the kind.
+        seconds: of a round, where times are asked for; None where it can do nothing of what is asked for.
     """
 
     def __init__(self, name: str, connection: Connection, seconds: float | None) -> None:
