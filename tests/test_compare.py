@@ -6,9 +6,11 @@ import os
 import random
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mbbench.case import UsageError
@@ -450,6 +452,57 @@ def test_the_command_says_what_it_would_compare(tmp_path):
     assert planned.returncode == 0
     assert "bench/test_x.py::test_plain" in planned.stdout
     assert "2 benchmarks" in planned.stdout
+    assert len(worktrees(root)) == 1
+
+
+def of(folder):
+    """Return the processes that run in a folder or name it."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if str(folder) in f"{process.info['cmdline']} {process.info['cwd']}" and process.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+@pytest.mark.parametrize(
+    "after_s", [pytest.param(0.2, marks=pytest.mark.long), pytest.param(0.9, marks=pytest.mark.long), 4.0, 8.0]
+)
+def test_killed_at_any_moment_nothing_stays_behind(tmp_path, after_s):
+    root, temporary = project(tmp_path / "project"), tmp_path / "temporary"
+    temporary.mkdir()
+    words = [sys.executable, "-m", "mbbench", "compare", "base", "--metric", "time"]
+    run = subprocess.Popen(
+        words, cwd=root, env=os.environ | {"TMPDIR": str(temporary)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(after_s)
+    run.kill()
+    run.wait()
+    until = time.monotonic() + 30
+
+    def left():
+        return list(temporary.glob("mbbench*"))  # torch has a folder of its own there
+
+    while (of(tmp_path) or left() or len(worktrees(root)) > 1) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert [process.cmdline() for process in of(tmp_path)] == []
+    assert left() == []
+    assert len(worktrees(root)) == 1
+    assert not list((root / ".git").rglob("*.lock"))
+
+
+def test_no_room_for_the_worktree_is_one_line(tmp_path):
+    root = project(tmp_path)
+    (root / "large").write_bytes(random.Random(0).randbytes(100_000))
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "large")
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); from mbbench.cli import main; main()"
+    run = [sys.executable, "-c", limit, "compare", "HEAD"]
+    done = subprocess.run(run, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no worktree of" in done.stderr
+    assert "MiB free" in done.stderr
+    assert "Traceback" not in done.stderr
     assert len(worktrees(root)) == 1
 
 

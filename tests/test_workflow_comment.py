@@ -10,7 +10,7 @@ import playwright
 import pytest
 import yaml
 
-from mbbench.reporting import compared
+from mbbench.reporting import compared, compared_files
 from mbbench.reporting.gate import Change
 from mbbench.reporting.stats import Estimate
 
@@ -134,6 +134,6 @@ def test_a_strangers_text_has_no_html_no_links_and_mentions_nobody(post):
 
 def test_what_mbbench_writes_is_posted_as_it_is(post):
     ratio = Estimate(value=1.2, low=1.1, high=1.3, n=20, unit="ratio")
-    changes = {"bench/bench_a.py::test_b[<x>-[y]-|`*~#1 &]": Change(ratio, "slower", None, "cpu")}
-    text = compared.markdown(compared.Comparison("b" * 40, "h" * 40, changes=changes, blocks=20, seconds=60.0))
+    row = compared.Row("bench/bench_a.py::test_b[<x>-[y]-|`*~#1 &]", "time", Change("slower", "cpu", ratio, None))
+    text = compared_files.markdown(compared.Comparison("b" * 40, "h" * 40, rows=[row], blocks=20, seconds=60.0))
     assert text in body(post(text=text))

@@ -40,7 +40,7 @@ class Child:
     """A side that waits in a benchmark and answers.
 
     Attributes:
-        seconds: of what it would run next, as it measured when it came there; None where it can run nothing of the kind.
+        seconds: of a round, where times are asked for; None where it can do nothing of what is asked for.
     """
 
     def __init__(self, name: str, connection: Connection, seconds: float | None) -> None:
@@ -90,14 +90,14 @@ class _LostError(Exception):
 class Zygote:
     """A process that forks the children; a context that ends it with everything that it started."""
 
-    def __init__(self, arguments: Sequence[str], threads: int = 1) -> None:
-        """Take pytest's arguments and the number of threads."""
-        self._asked = {"arguments": list(arguments), "threads": threads}
+    def __init__(self, arguments: Sequence[str], threads: int = 1, within: Path | None = None) -> None:
+        """Take pytest's arguments, the number of threads, and a folder for its own; None: where temporary ones are."""
+        self._asked, self._within = {"arguments": list(arguments), "threads": threads}, within
         self._pids: list[int] = []
 
     def __enter__(self) -> Self:
         """Start the process and wait until it has imported everything."""
-        self._folder = tempfile.TemporaryDirectory(prefix="mbbench-block-")
+        self._folder = tempfile.TemporaryDirectory(prefix="mbbench-block-", dir=self._within)
         script = Path(__file__).with_name("zygote.py")
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         # In a session of its own: Ctrl-C is this process's to answer, or the blocks that are done would be lost.

@@ -48,9 +48,12 @@ class Course:
         base, head = self.trees.base, self.trees.head
         return [Side("base", base, head), Side("head", head, base), Side("control", base, head)]
 
+    def _zygote(self) -> Zygote:
+        return Zygote(self.arguments, self.threads, self.trees.base.parent)  # which goes, whatever happens
+
     def collect(self) -> Block:
         """Return what both sides collect."""
-        with Zygote(self.arguments, self.threads) as zygote:
+        with self._zygote() as zygote:
             return zygote.collect(self.sides[:2])
 
     def blocks(
@@ -74,7 +77,7 @@ class Course:
         """
         made, into = 0, list[Block]()
         while made < count:
-            with Zygote(self.arguments, self.threads) as zygote:
+            with self._zygote() as zygote:
                 for _ in range(min(BLOCKS_A_ZYGOTE, count - made)):
                     alive = [test for test in tests if test not in self.found.lost]
                     if not alive:

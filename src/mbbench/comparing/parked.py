@@ -1,9 +1,9 @@
 """The child's side of a comparison: pytest on its own tree, stopped inside each benchmark until it is told how often to run.
 
 Loaded by its path in a forked child, so nothing of mbbench is imported here. Says, as tuples, ("hello", name),
-("collected", ids, ids of the gate), ("parked", id, seconds of a round or an update), ("ran", answer), ("report", id, when,
-outcome, text) and ("end", status, foreign, own, strays). Is told which ids to keep and what is asked for; then, of each
-benchmark it parks in, again and again what to run, and None to go on:
+("collected", ids, ids of the gate), ("parked", id, seconds of a round; None where it cannot do what is asked for), ("ran",
+answer), ("report", id, when, outcome, text) and ("end", status, foreign, own, strays). Is told which ids to keep and what is
+asked for; then, of each benchmark that it parks in, again and again what to run, and None to go on:
 
     "time": a number of rounds; answers (wall, cpu), seconds of a round
     "memory": a number of calls; answers the peak of tensor memory in bytes
@@ -31,6 +31,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 ROUND_S = 0.001
 """Of a round at least, so that the clock is read seldom."""
 WARM_ROUNDS, WARM_S = 12, 0.2
+OURS = ("__main__", "__mp_main__", "_mbbench_parked")
+"""The zygote and this: they measure, whichever tree they lie in, and are not what is measured."""
 CALLS_MARK = "mbbench: calls"
 TAIL = 600
 """Characters of a failure's text that are passed on."""
@@ -80,8 +82,9 @@ class Parked:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Pass on how a benchmark ended."""
         if report.when == "teardown" or report.outcome != "passed":
-            text = str(report.longrepr)[-TAIL:] if report.longrepr else ""
-            self.connection.send(("report", report.nodeid, report.when, report.outcome, text))
+            crash = getattr(report.longrepr, "reprcrash", None)  # the exception's own words, where it was one
+            text = str(report.longrepr)[-TAIL:] if crash is None else crash.message.partition("\n")[0][:TAIL]
+            self.connection.send(("report", report.nodeid, report.when, report.outcome, text if report.longrepr else ""))
 
     def offer(self, timed: Callable[[], tuple[float, float]], call: Callable[[], Any], losses: Any) -> None:
         """Park here and run what is asked for.
@@ -94,7 +97,7 @@ class Parked:
         if self.asked == "memory":
             self._serve(0.0, lambda calls: self._peak(call, calls))
         elif self.asked == "convergence":
-            self._serve(None if losses is None else _seconds(call), lambda words: losses(*words))
+            self._serve(None if losses is None else 0.0, lambda words: losses(*words))
         else:
             gc.collect()
             gc.freeze()
@@ -141,16 +144,6 @@ def _rounds(timed: Callable[[], tuple[float, float]], rounds: int) -> tuple[floa
     return wall / rounds, cpu / rounds
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    """Return the seconds of a call, after some that warm it up."""
-    for _ in range(WARM_ROUNDS):
-        call()
-    began = time.perf_counter()
-    for _ in range(WARM_ROUNDS):
-        call()
-    return (time.perf_counter() - began) / WARM_ROUNDS
-
-
 def _synchroniser() -> Callable[[], None]:
     """Return what waits for an accelerator: without it a clock would read how long work takes to be handed over."""
     return torch.accelerator.synchronize if torch.accelerator.is_available() else lambda: None
@@ -172,11 +165,11 @@ def _install(parked: Parked) -> None:
             wait()
             return (clock() - wall) / count, (cpu_clock() - cpu) / count
 
-        result = once()
+        once()  # what fails, fails here
         count = max(1, int(ROUND_S / max(loop(3)[0], 1e-9))) if parked.asked == "time" else 1
         self._mode = "mbbench"  # else it warns that it was not used
         parked.offer(lambda: loop(count), once, getattr(function, "losses", None))
-        return result
+        return once()  # and not an earlier result, which would be in memory while that is counted
 
     def pedantic(
         self: Any,
@@ -191,7 +184,7 @@ def _install(parked: Parked) -> None:
     ) -> Any:
         result = None
 
-        def once() -> tuple[float, float]:
+        def once(keep: bool = False) -> tuple[float, float]:
             nonlocal result
             given = setup() if setup is not None else None
             positional, named = given if given else (args, kwargs or {})
@@ -203,10 +196,13 @@ def _install(parked: Parked) -> None:
             taken = (clock() - wall) / iterations, (cpu_clock() - cpu) / iterations
             if teardown is not None:
                 teardown(*positional, **named)
+            result = result if keep else None
             return taken
 
         self._mode = "mbbench"
+        once()
         parked.offer(once, once, getattr(target, "losses", None))
+        once(keep=True)
         return result
 
     fixture: Any = pytest_benchmark.fixture.BenchmarkFixture
@@ -245,7 +241,7 @@ def _origins(tree: Path, other: Path) -> tuple[dict[str, str], ...]:
     names = _packages(tree)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
+        if not isinstance(file, str) or name in OURS:
             continue
         path = Path(os.path.realpath(file))
         installed = "site-packages" in path.parts

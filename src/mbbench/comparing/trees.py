@@ -1,7 +1,8 @@
 """Two trees to compare: a worktree of the base beside the tree as it is, with head's benchmarks in both.
 
-Easy to get wrong: the worktree has to go whatever happens, and git remembers it until it is pruned; so it lies in a
-temporary folder that one function makes and removes, and what a killed run left is pruned before the next.
+Easy to get wrong: the worktree has to go whatever happens, and git remembers it until it is pruned. A killed process cleans
+nothing up; so a shell that waits for this process's end removes the temporary folder with all that is in it, and where that
+was killed too, the next run does.
 """
 
 import os
@@ -18,6 +19,8 @@ import psutil
 from mbbench.case import UsageError
 
 PREFIX = "mbbench-compare-"
+JANITOR = 'read word; rm -rf -- "$1"; [ "$word" = done ] || { sleep 3; rm -rf -- "$1"; }; git -C "$2" worktree prune'
+"""Reads until this process says so or is no more; a git that it had started may then still be writing for a while."""
 LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "requirements.txt", "constraints.txt", "Pipfile.lock")
 """Files that say what is installed."""
 
@@ -57,8 +60,7 @@ def trees(base: str, head: str | None, bench: str, folder: Path) -> Iterator[Tre
     head_commit = None if head is None else _commit(root, head)
     base_commit = _merge_base(root, _commit(root, base), head_commit or _commit(root, "HEAD"))
     _sweep(root)
-    made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
-    try:
+    with _folder(root) as made:
         at = made / "base"
         _add(root, at, base_commit)
         other = root if head_commit is None else made / "head"
@@ -68,9 +70,19 @@ def trees(base: str, head: str | None, bench: str, folder: Path) -> Iterator[Tre
             raise UsageError(f"{other / bench} is no folder: give the benchmarks' folder with --bench")
         _copy(other / bench, at / bench)
         yield Trees(at, other, base_commit, head_commit, tuple(_notes(root, base_commit, head_commit)))
+
+
+@contextmanager
+def _folder(root: Path) -> Iterator[Path]:
+    """Make a temporary folder that goes when this ends, or this process does."""
+    made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
+    words, nowhere = ["sh", "-c", JANITOR, "sh", str(made), str(root)], subprocess.DEVNULL
+    # In a session of its own: Ctrl-C and a CI that ends the job are meant for this process.
+    janitor = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    try:
+        yield made
     finally:
-        shutil.rmtree(made, ignore_errors=True)
-        subprocess.run(["git", "worktree", "prune"], cwd=root, capture_output=True, check=False)
+        janitor.communicate(b"done\n")
 
 
 def _sweep(root: Path) -> None:

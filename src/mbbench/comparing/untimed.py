@@ -4,6 +4,7 @@ Easy to get wrong: a benchmark whose losses or bytes differ from one run of the 
 commit; so a control runs beside, and what it does not repeat is not judged or not called changed.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 
 from mbbench.comparing.children import Child
@@ -17,8 +18,10 @@ CALLS = 3
 SEEDS = 12
 """Pairs: 9 of them are the fewest that screening can flag anything by (1 / 2^9 is below a third of 1 %)."""
 FEWEST_UPDATES, MOST_UPDATES = 40, 400
-SHARE = 0.05
-"""Of the time, for the updates of all benchmarks; evaluations, and three sides on two processors, take as much again."""
+SHARE = 0.2
+"""Of the time, for all seeds of all benchmarks; twice where some are flagged and trained again."""
+OVERDRAWN = 2.0
+"""Times its share that a benchmark may take with the fewest updates before it is left out."""
 
 
 def memory(course: Course, tests: Sequence[str]) -> list[Row]:
@@ -60,17 +63,31 @@ def _losses(
     """Return the losses of each side, of those benchmarks that train; remember how many updates were made of each."""
 
     def visit(test: str, children: Mapping[str, Child]) -> dict[str, Losses] | None:
-        update_s = children["base"].seconds
-        if update_s is None or children["head"].seconds is None:
-            return None
-        fit = int(each_s / (len(seeds) * update_s))
-        several = updates.setdefault(test, max(FEWEST_UPDATES, min(MOST_UPDATES, fit)))
-        for child in children.values():
-            child.tell((list(seeds), several))
-        return {name: child.hear() for name, child in children.items()}
+        if None in (children["base"].seconds, children["head"].seconds):
+            return None  # it trains nothing that we know
+        if test not in updates:
+            _trained(children, seeds[:1], 1)  # the first imports, and makes what is made once
+            began = time.monotonic()
+            _trained(children, seeds[:1], FEWEST_UPDATES)
+            fewest_s = len(seeds) * (time.monotonic() - began)
+            if fewest_s > OVERDRAWN * each_s:
+                course.found.notices.append(
+                    f"convergence of {test} is not judged: {len(seeds)} seeds take {fewest_s:.0f} s and have "
+                    f"{each_s:.0f} s: give more --time, or fewer benchmarks with -k"
+                )
+                return None
+            updates[test] = max(FEWEST_UPDATES, min(MOST_UPDATES, int(FEWEST_UPDATES * each_s / fewest_s)))
+        return _trained(children, seeds, updates[test])
 
     found = course.blocks(1, tests, "convergence", lambda number: visit, control=tests) if tests else []
     return {test: sides for block in found for test, sides in block.found.items() if sides is not None}
+
+
+def _trained(children: Mapping[str, Child], seeds: Sequence[int], updates: int) -> dict[str, Losses]:
+    """Let all sides train at once, and return their losses."""
+    for child in children.values():
+        child.tell((list(seeds), updates))
+    return {name: child.hear() for name, child in children.items()}
 
 
 def _effects(sides: Mapping[str, Losses], loss: float | None) -> dict[str, list[float]]:

@@ -9,8 +9,8 @@ from mbbench.reporting.compared import METRICS, ORDER, TOGETHER, Comparison, Row
 from mbbench.reporting.compared_words import SIGNS, about, headline, sentence, signed, word
 
 MOST_ANNOTATIONS = 10
-MOST_SUMMARY, MOST_COMMENT = 2**20, 2**16
-"""Bytes that a step summary and a comment may have."""
+MOST_SUMMARY, MOST_COMMENT = 2**20, 60_000
+"""Bytes that a step summary may have, and a comment less what whoever posts it adds: GitHub takes 65,536 characters."""
 
 
 def markdown(found: Comparison, most: int = MOST_SUMMARY) -> str:
@@ -26,7 +26,7 @@ def markdown(found: Comparison, most: int = MOST_SUMMARY) -> str:
     end += [f"- only in head: {_escaped(name)}" for name in found.new]
     end += [f"- only in base: {_escaped(name)}" for name in found.missing]
     end += [f"- {_escaped(notice)}" for notice in found.notices]
-    end += ["", *(f"{_escaped(each)}<br>" for each in about(found))]
+    end += ["", *(f"- {_escaped(each)}" for each in about(found))]
     kept = len(rows)
     while True:
         some = [] if kept == len(rows) else [f"| | {len(rows) - kept} more rows are left out | | | |"]
@@ -80,8 +80,8 @@ def _row(row: Row) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text that Markdown shows as it is, in one line."""
-    flat = " ".join(text.split())
+    """Return text that Markdown shows as it is, in one line, and that mentions nobody: entities alone do not stop that."""
+    flat = " ".join(text.split()).replace("@", "@\u200b")
     return "".join(f"&#{ord(letter)};" if letter in "\\`*_{}[]<>()#+!|~@&" else letter for letter in flat)
 
 
