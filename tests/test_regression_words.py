@@ -1,4 +1,4 @@
-"""The page's words on a comparison are true in every state: nothing, all the same, one regression, no control to trust ..."""
+"""The page's words on a comparison are true in every state: nothing, all the same, one regression, a bad control."""
 
 import comparisons as c
 import pytest

@@ -1,7 +1,9 @@
 """The page's part on two commits: in its place, in every state, escaped; how it is asked for, and what is refused."""
 
+import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
 
@@ -241,3 +243,18 @@ def test_a_comparison_writes_its_page_in_one_file(inside):
     (inside / "file").write_text("")
     with pytest.raises(UsageError, match="--html FILE"):
         reported.of_comparison(c.everything(), inside / "file" / "compare.html")
+
+
+def test_the_command_compare_writes_the_page_beside_its_json(inside, monkeypatch, capsys):
+    from mbbench import cli
+    from mbbench.comparing import comparison, trees
+
+    monkeypatch.setattr(trees, "trees", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(comparison, "compare", lambda *_, **__: c.everything())
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["mbbench", "compare", "main", "--json", "--html", "page.html"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert compared.from_json(capsys.readouterr().out) == c.everything()
+    assert 'id="regressions-forest"' in (inside / "page.html").read_text(encoding="utf-8")
