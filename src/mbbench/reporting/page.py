@@ -33,11 +33,12 @@ from mbbench.reporting import (
     tiles,
 )
 from mbbench.reporting.advice import Verdict, verdict
-from mbbench.reporting.choosing import choices
+from mbbench.reporting.choosing import Choice, choices
 from mbbench.reporting.compared import Comparison
 from mbbench.reporting.doubts import failed
+from mbbench.reporting.frames import Drawer
 from mbbench.reporting.maps import maps
-from mbbench.reporting.pooling import settings
+from mbbench.reporting.pooling import Setting, settings
 from mbbench.reporting.selection import latest
 from mbbench.reporting.sides import Side
 
@@ -91,16 +92,8 @@ def build(
         "beside": None if sides is None else beside.beside(*sides, kept),
     } | _compared(compared, styles, files)
     if kept:
-        maps_drawer = drawing.drawer("map", "Rows and devices", styles, files)
-        parts |= {
-            "explorer_command": provenance.filling(
-                [r for r in kept if r.case.problem == kept[0].case.problem], "convergence"
-            ),
-            "tiles": tiles.tiles(several, found, regression_words.tile(compared)),
-            "tiles_of": tiles.of(several, found),
-            "maps": map_frames.frames(maps(several, found), maps_drawer),
-            "map_command": map_words.command(several[0].pools[0].cell),
-        } | _background(kept)
+        parts |= _measured(kept, several, found, drawing.drawer("map", "Rows and devices", styles, files))
+        parts["tiles"] = tiles.tiles(several, found, regression_words.tile(compared))
     output.write_text(_within(parts, styles, curves), encoding="utf-8")
     return said
 
@@ -112,6 +105,17 @@ def _compared(compared: Comparison | None, styles: svg.Styles, files: drawing.Fi
     base = compared.base[:12]
     drawer = drawing.drawer(regressions.ANCHOR, f"Change of each benchmark against {base}", styles, files)
     return {"regressions": regressions.part(compared, drawer), "compare_commands": ()}
+
+
+def _measured(kept: list[Record], several: list[Setting], found: list[Choice], picture: Drawer) -> dict[str, Any]:
+    """Return what the page has of records beside the sections of their settings."""
+    own = [record for record in kept if record.case.problem == kept[0].case.problem]
+    return {
+        "explorer_command": provenance.filling(own, "convergence"),
+        "tiles_of": tiles.of(several, found),
+        "maps": map_frames.frames(maps(several, found), picture),
+        "map_command": map_words.command(several[0].pools[0].cell),
+    } | _background(kept)
 
 
 def _background(kept: list[Record]) -> dict[str, Any]:
