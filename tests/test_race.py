@@ -21,7 +21,6 @@ from mbbench.search import crossing
 def collecting():
     """Let the garbage collector go on as it was: a race, which has a process of its own, turns it off."""
     yield
-    gc.unfreeze()
     gc.enable()
 
 

@@ -8,7 +8,9 @@ numbers are shortened where they are coordinates only: shortened in text they we
 import io
 import re
 import xml.etree.ElementTree as ElementTree
+from typing import Any
 
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from mbbench.reporting import palette
@@ -37,8 +39,11 @@ class Styles:
 
 def text(figure: Figure) -> str:
     """Return the figure as a standalone SVG with real colours and real text."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    buffer, dpi = io.StringIO(), figure.dpi
+    # savefig draws twice, first for the layout alone; drawing makes the layout too: the same text, 15 % of a page sooner.
+    canvas: Any = FigureCanvasSVG(figure)  # its print_svg has no types (matplotlib 3.11)
+    canvas.print_svg(buffer, metadata={"Date": None})
+    figure.dpi = dpi  # 72 meanwhile
     return buffer.getvalue()
 
 
