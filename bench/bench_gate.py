@@ -8,9 +8,9 @@ Not a test, and not quick; one command each, in any order, each appending to fil
     python bench/bench_gate.py judge                            the tables of docs/gate.md from all of these
 
 The base and head differ by 0, 2, 5 and 10 % in three kinds of work (see `gate_subject`). `judge` puts recorded blocks
-together to whole comparisons, each of blocks that followed each other, since noise comes in stretches; intervals are Clopper
-and Pearson's on comparisons that share no block, which are far fewer than those that were tried. Run nothing beside it but
-what --label says. pyperf and asv are not dependencies: `pip install pyperf asv`.
+together to whole comparisons: of blocks that followed each other, since noise comes in stretches, and of blocks drawn at
+random. Intervals are Clopper and Pearson's on what shares no block: comparisons of other blocks, live runs. Run nothing
+beside it but what --label says. pyperf and asv are not dependencies: `pip install pyperf asv`.
 """
 
 import argparse
@@ -52,6 +52,7 @@ while True:
 """
 """A neighbour: works and rests, a second of each on average."""
 BLOCKS = gate.LOOKS[-1] + CONFIRMING
+DRAWS = 1000
 
 
 def main() -> None:
@@ -249,7 +250,7 @@ def judge() -> None:
     """Print the tables: recorded blocks put together, live runs, peers."""
     blocks = _lines("blocks.jsonl")
     print(f"{len(blocks)} recorded blocks; head does more: {json.dumps(_amounts())}\n")
-    print("| recorded | level | comparisons | slower | of which share no block | 95 % | median effect |")
+    print("| recorded | level | in a row: slower | of which share no block | 95 % | drawn at random | median effect |")
     print("|---|---|---|---|---|---|---|")
     for label in dict.fromkeys(block["label"] for block in blocks):
         for level in LEVELS:
@@ -276,7 +277,8 @@ def judge() -> None:
 
 
 def _say_recorded(blocks: Sequence[dict[str, Any]], label: str, level: int) -> None:
-    tried, apart, walls = [], [], []
+    tried, apart, drawn, walls = [], [], [], []
+    generator = random.Random(level)
     for kind, run in itertools.product(KINDS, dict.fromkeys(block["run"] for block in blocks)):
         name = f"{kind}-{level}"
         several = [block["effects"][name] for block in blocks if block["run"] == run and name in block["effects"]]
@@ -288,9 +290,12 @@ def _say_recorded(blocks: Sequence[dict[str, Any]], label: str, level: int) -> N
             if start >= free:
                 apart.append(verdict)
                 free = start + used
+        if len(several) >= BLOCKS:
+            drawn += [_compared(generator.choices(several, k=BLOCKS))[0] for _ in range(DRAWS)]
     if tried:
-        slower, alone = tried.count("slower"), apart.count("slower")
-        cells = [label, f"{level} %", str(len(tried)), f"{100 * slower / len(tried):.2f} %", _share(alone, len(apart))]
+        row = f"{tried.count('slower')} of {len(tried)}"
+        random_share = f"{100 * drawn.count('slower') / len(drawn):.2f} %"
+        cells = [label, f"{level} %", row, _share(apart.count("slower"), len(apart)), random_share]
         print(f"| {' | '.join(cells)} | {100 * statistics.median(walls):+.2f} % |")
 
 
@@ -304,7 +309,7 @@ def _compared(several: Sequence[Sequence[float]]) -> tuple[str, int]:
         used = count
         return {"it": {clock: values[:count] for clock, values in clocks.items()}}
 
-    flag = gate.screening(["it"], blocks).get("it")
+    flag = next((flags["it"] for flags in gate.screening(["it"], blocks) if flags), None)
     screened = {clock: values[:used] for clock, values in clocks.items()}
     again = {clock: values[used : used + CONFIRMING] for clock, values in clocks.items()}
     return gate.change(screened, flag, again if flag else None).verdict, used + (CONFIRMING if flag else 0)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ import pytest
 
 from mbbench.case import UsageError
 from mbbench.comparing import blocks, comparison, trees
-from mbbench.comparing.children import NotComparableError, Side, Zygote
+from mbbench.comparing.children import Block, NotComparableError, Side, Zygote
+from mbbench.comparing.course import Course
 from mbbench.reporting import compared, compared_files, compared_words, gate
 from mbbench.reporting.compared import Comparison, Row
 from mbbench.reporting.gate import Change
@@ -100,7 +102,7 @@ def both(made):
 
 def one_block(zygote, made):
     """Time what both sides have, in one block."""
-    tests = zygote.collect(both(made)).collected["head"]
+    tests = zygote.collect(both(made)).both
     return zygote.run(both(made), {"base": tests, "head": tests}, "time", blocks.turns(random.Random(0)))
 
 
@@ -112,7 +114,7 @@ def test_a_block_runs_each_side_on_its_own_code(tmp_path, quick, zygote):
     with trees.trees("base", None, "bench", root) as made:
         block = one_block(zygote, made)
     tests = ["bench/test_x.py::test_plain", "bench/test_x.py::test_pedantic"]
-    assert block.collected == {"base": tests, "head": tests}
+    assert {side: collected.tests for side, collected in block.collected.items()} == {"base": tests, "head": tests}
     assert list(block.found) == tests
     plain, pedantic = (blocks.effects([block], test) for test in tests)
     assert all(0.3 < value < 1.2 for clock in ("wall", "cpu") for value in plain[clock])  # log 2 = 0.69
@@ -202,6 +204,59 @@ def test_a_benchmark_that_only_one_side_can_run_is_lost_with_its_reason(tmp_path
     assert "bench/test_x.py::test_plain" in block.found
 
 
+def test_what_fails_after_its_calls_on_one_side_alone_is_lost_and_on_both_is_told(tmp_path, quick, zygote):
+    bench = """
+import toy
+
+def test_right(benchmark):
+    assert benchmark(toy.work) == 7998000  # of the base: head does something else
+
+def test_wrong(benchmark):
+    benchmark(toy.work)
+    assert benchmark.stats["mean"] > 0  # there are none here
+
+def test_twice(benchmark):
+    benchmark(toy.work)
+    benchmark(toy.work)
+
+class TestClass:
+    def test_plain(self, benchmark):
+        benchmark(toy.work)
+"""
+    root = project(tmp_path, bench)
+    with trees.trees("base", None, "bench", root) as made:
+        block = one_block(zygote, made)
+    assert "head: failed in call" in block.lost["bench/test_x.py::test_right"]
+    assert "bench/test_x.py::test_right" not in block.found
+    assert "NoneType" in block.failed["bench/test_x.py::test_wrong"]
+    assert "only be used once" in block.failed["bench/test_x.py::test_twice"]
+    assert "bench/test_x.py::TestClass::test_plain" in block.found
+    assert block.ended
+
+
+def test_a_file_that_one_side_cannot_import_costs_that_file_only(tmp_path, quick, zygote):
+    root = project(tmp_path)
+    (root / "bench/test_new.py").write_text("from toy import CRASHES\n\ndef test_new(benchmark):\n    benchmark(sum, [1])\n")
+    with trees.trees("base", None, "bench", root) as made:
+        block = one_block(zygote, made)
+        found = Comparison("a", "b")
+        tests = comparison._listed(found, block, ["bench"])
+    assert tests == list(block.found) == ["bench/test_x.py::test_plain", "bench/test_x.py::test_pedantic"]
+    assert found.lost == {
+        "bench/test_new.py": "base could not collect it: " + block.collected["base"].errors["bench/test_new.py"]
+    }
+    assert "CRASHES" in found.lost["bench/test_new.py"]
+    assert (found.missing, found.new) == ((), ())  # of that file nobody knows what the base has
+
+
+def test_the_options_of_a_working_day_change_nothing(tmp_path, quick, zygote):
+    root = project(tmp_path)
+    options = "-n 2 -x --lf -m 'not slow' --benchmark-skip --no-such-option"
+    (root / "bench/pytest.ini").write_text(f"[pytest]\naddopts = {options}\n")
+    with trees.trees("base", None, "bench", root) as made:
+        assert len(one_block(zygote, made).found) == 2
+
+
 def test_a_gate_is_all_that_is_compared_unless_asked_for(tmp_path, quick, zygote):
     marked = BENCH.replace("def test_pedantic", "@pytest.mark.gate\ndef test_pedantic")
     root = project(tmp_path, marked)
@@ -251,6 +306,10 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
         ("base", "no-such", "bench", "no revision"),
         ("--help", None, "bench", "no revision"),
         ("base", None, "nowhere", "no folder"),
+        ("base", None, str(root / "bench"), "inside the project"),  # it would be laid over itself
+        ("base", None, ".", "inside the project"),  # head's code over the base's
+        ("base", None, "src", "inside the project"),
+        ("base", None, "../project/bench", "inside the project"),
     ):
         with pytest.raises(UsageError, match=words), trees.trees(base, head, bench, root):
             pass
@@ -260,6 +319,53 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
     git(root, "commit", "-qm", "alone")
     with pytest.raises(UsageError, match="no history in common"), trees.trees("base", None, "bench", root):
         pass
+
+
+def test_code_in_the_folder_of_the_benchmarks_is_no_comparison(tmp_path, quick):
+    root = project(tmp_path)
+    (root / "src/toy/speed").mkdir()
+    (root / "src/toy/speed/test_y.py").write_text("import toy\n\ndef test_y(benchmark):\n    benchmark(toy.work)\n")
+    with (
+        trees.trees("base", None, "src/toy", root) as made,
+        Zygote(["src/toy"]) as own,
+        pytest.raises(NotComparableError, match="import nothing"),
+    ):
+        one_block(own, made)
+    assert (root / "src/toy/__init__.py").is_file()
+
+
+def test_a_project_may_lie_below_the_top_of_its_repository(tmp_path, quick, zygote):
+    root = project(tmp_path)
+    (root / "part").mkdir()
+    for name in ("src", "bench", "pyproject.toml"):
+        git(root, "mv", name, f"part/{name}")
+    git(root, "commit", "-qm", "moved")
+    with trees.trees("HEAD", None, "bench", root / "part/src") as made:
+        assert made.head == root / "part"
+        assert one_block(zygote, made).own["base"] == {"toy": str(made.base / "src/toy/__init__.py")}
+
+
+def test_other_worktrees_are_left_alone(tmp_path):
+    root, other = project(tmp_path / "project"), tmp_path / "other"
+    git(root, "worktree", "add", "--detach", "--quiet", str(other), "base")
+    other.rename(tmp_path / "unplugged")
+    with trees.trees("base", None, "bench", root):
+        pass
+    (tmp_path / "unplugged").rename(other)
+    assert len(worktrees(root)) == 2
+    assert git(other, "rev-parse", "HEAD") == git(root, "rev-parse", "base")
+
+
+def test_a_working_tree_that_changes_is_seen(tmp_path):
+    root = project(tmp_path)
+    with trees.trees("base", None, "bench", root) as made:
+        state = made.state()
+        assert made.state() == state
+        (root / "new").write_text("")
+        assert made.state() != state
+        (root / "new").unlink()
+        (root / "src/toy/__init__.py").write_text("")
+        assert made.state() != state
 
 
 def test_a_shallow_clone_says_what_to_fetch(tmp_path):
@@ -277,6 +383,28 @@ def test_a_changed_lock_file_is_noted(tmp_path):
     with trees.trees("base", "main", "bench", root) as made:
         (note,) = made.notes
     assert note.startswith("requirements.txt differ: both sides run in head's environment")
+
+
+# ---- many blocks
+
+
+def turned(ratio, control):
+    """Return a block in which a benchmark and its control read so."""
+    several = {"head": ratio, "control": control}
+    return Block(
+        found={"t": blocks.Turns(0.001, {side: dict.fromkeys(blocks.CLOCKS, [each]) for side, each in several.items()})}
+    )
+
+
+def test_more_blocks_than_a_test_counts_are_no_fault(tmp_path):
+    made = Comparison("a", "b")
+    times = comparison._Times(Course(made, None, ["bench"], 0.0, print))
+    times._screened = [turned(0.05 + 0.001 * (number % 3), 0.001 * (number % 3 - 1)) for number in range(30)]
+    times._confirming = [turned(0.05 + 0.001 * (number % 3), 0.001 * (number % 3 - 1)) for number in range(16)]
+    times._flags = {"t": gate.Flag("slower", "wall")}
+    (row,) = times.judged()
+    assert (row.change.verdict, row.change.ratio.n) == ("slower", comparison.CONFIRMING)
+    assert (made.control.name, made.control.change.verdict, made.control.change.ratio.n) == ("t", "same", 32)
 
 
 # ---- words
@@ -353,19 +481,20 @@ def test_any_change_of_memory_is_shown():
     assert said == "+0.2 % tensor memory, 1 MiB before, 1 MiB now"
     assert compared_words.sentence(memory(2**20, 2**20)).endswith("the same to the byte")
     assert "another amount the second time" in compared_words.sentence(memory(2**20, 2**20, 2**21))
+    assert compared_words.sentence(memory(0, 2**23)) == "no tensors before, 8 MiB now"
 
 
 def test_the_headline_names_the_worst_and_what_could_have_been_missed():
     several = found(a=change("slower", 1.05, 1.03, 1.07), b=change("slower", 1.2, 1.1, 1.3), c=SAME)
     assert compared_words.headline(several) == f"Slower than {'a' * 12}: b by +20.0 %. Time: 2 slower, 1 same."
     missed = found(t=change("undecided", smallest_detectable=0.04), u=SAME)
-    assert compared_words.headline(missed).endswith("A change below 4 % could have been missed.")
+    assert compared_words.headline(missed).endswith("A change of 4 % would be missed every other time.")
     noisy = found(t=SLOWER, control=change("slower", 1.07))
     assert "unreliable" in compared_words.headline(noisy)
     assert "+7.0 %" in compared_words.headline(noisy)
     hungry = found(memory(10**8, 2 * 10**8), t=SAME)
     assert compared_words.headline(hungry).startswith(
-        f"Hungrier than {'a' * 12}: m by +100.0 % of tensor memory. Time: 1 same."
+        f"Hungrier than {'a' * 12}: m: +100.0 % tensor memory, 95.4 MiB before, 191 MiB now. Time: 1 same."
     )
     later = found(seeds("slower"), t=SAME)
     assert compared_words.headline(later).startswith(f"Converges later than {'a' * 12}: c takes +10.0 % updates.")
@@ -387,6 +516,28 @@ def test_too_few_blocks_are_no_all_clear():
 def test_what_is_no_comparison_is_refused(text):
     with pytest.raises(ValueError, match=r"comparison|Expecting"):
         compared.from_json(text)
+
+
+def test_what_could_not_be_compared_is_in_the_headline_and_no_all_clear():
+    made = found(t=SAME)
+    made.lost["bench/x.py::u"] = "head crashed"
+    assert compared_words.headline(made).endswith("Not compared: bench/x.py::u (head crashed).")
+    assert (made.exit_code(), made.exit_code(strict=True)) == (0, 3)
+
+
+def test_a_suspicion_without_the_time_to_confirm_it_is_no_all_clear():
+    made = found(t=change("undecided", 1.5, 1.4, 1.6, suspected="slower"), u=SAME)
+    made.unfinished = "the time was over"
+    said = compared_words.headline(made)
+    assert said.startswith("Not confirmed (the time was over): t looked worse and reads +50.0 % wall time.")
+
+
+def test_times_of_an_unreliable_run_are_not_believed_anywhere():
+    made = found(memory(10**8, 2 * 10**8), t=SLOWER, control=SLOWER)
+    said = "\n".join(compared_words.lines(made))
+    assert "▲ slower, not believed: t" in said
+    assert "▲ hungrier: m" in said
+    assert "slower, not believed" in compared_files.markdown(made)
 
 
 def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
@@ -448,7 +599,7 @@ def command(folder, *arguments):
 
 def test_the_command_says_what_it_would_compare(tmp_path):
     root = project(tmp_path)
-    planned = command(root, "base", "--dry-run")
+    planned = command(root, "base", "--dry-run", "-k", "-test or plain or pedantic")  # a word that begins like an option
     assert planned.returncode == 0
     assert "bench/test_x.py::test_plain" in planned.stdout
     assert "2 benchmarks" in planned.stdout
@@ -475,6 +626,9 @@ def test_killed_at_any_moment_nothing_stays_behind(tmp_path, after_s):
         words, cwd=root, env=os.environ | {"TMPDIR": str(temporary)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     time.sleep(after_s)
+    if after_s > 5:  # else there may be no children yet
+        assert any("zygote.py" in str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"]))
+        assert run.poll() is None
     run.kill()
     run.wait()
     until = time.monotonic() + 30
@@ -515,6 +669,35 @@ def test_the_command_says_what_keeps_it_from_comparing(tmp_path):
     assert "head could not be collected" in broken.stderr
     assert "ZeroDivisionError" in broken.stderr
     assert len(worktrees(root)) == 1
+
+
+@pytest.mark.long
+def test_ctrl_c_keeps_the_blocks_that_are_done(tmp_path):
+    root = project(tmp_path)
+    words = [sys.executable, "-m", "mbbench", "compare", "base", "--metric", "time", "-k", "plain", "--json"]
+    run = subprocess.Popen(words, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in run.stderr:
+        if line.startswith("block 3"):
+            break
+    run.send_signal(signal.SIGINT)
+    out, _ = run.communicate()
+    said = json.loads(out)
+    assert (run.returncode, said["unfinished"]) == (130, "interrupted")
+    assert said["benchmarks"][0]["n"] >= 3
+    assert len(worktrees(root)) == 1
+
+
+@pytest.mark.long
+def test_a_slowdown_in_a_helper_module_is_found(tmp_path):
+    root = project(tmp_path, base=40000, head=40000)
+    (root / "src/toy/__init__.py").write_text("from toy.helper import work\n")
+    for n in (40000, 44000):
+        (root / "src/toy/helper.py").write_text(SPIN.format(n=n))
+        git(root, "add", "-A")
+        git(root, "commit", "-qm", "helper")
+    done = command(root, "HEAD~1", "--json", "-k", "plain", "--time", "120", "--metric", "time")
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["benchmarks"][0]["verdict"]) == (1, "slower"), said
 
 
 @pytest.mark.long

@@ -153,6 +153,29 @@ def test_a_flagged_change_is_as_large_as_the_confirming_blocks_say():
     assert found.ratio.value == pytest.approx(math.exp(0.1))
 
 
+def test_what_is_confirmed_and_small_is_not_suspected():
+    small = {"wall": [0.02, 0.021, 0.019, 0.022, 0.018] * 2, "cpu": [0.02] * 10}
+    found = gate.change(small, gate.screen(small), small)
+    assert (found.verdict, found.suspected) == ("same", None)
+    noisy = {"wall": [0.1, -0.09] * 5, "cpu": [0.1, -0.09] * 5}
+    assert gate.change(small, gate.screen(small), noisy).suspected == "slower"
+
+
+def test_screening_goes_on_with_what_is_open_and_yields_flags_as_they_come():
+    asked = []
+    generator = np.random.default_rng(4)
+    truth = {"same": (0.0, 0.001), "slower": (0.1, 0.001), "open": (0.0, 0.2)}
+    drawn = {test: list(generator.normal(mean, sd, gate.LOOKS[-1])) for test, (mean, sd) in truth.items()}
+
+    def blocks(tests, count):
+        asked.append((tuple(tests), count))
+        return {test: {"wall": drawn[test][:count], "cpu": drawn[test][:count]} for test in tests}
+
+    flags = list(gate.screening(truth, blocks))
+    assert asked == [(("same", "slower", "open"), 10), (("open",), 16), (("open",), 24)]
+    assert [list(each) for each in flags] == [["slower"], [], []]
+
+
 def test_a_change_on_one_clock_is_confirmed_on_that_clock():
     screened = {"wall": [0.1, -0.1] * 5, "cpu": [0.1] * 10}
     flag = gate.screen(screened)

@@ -148,7 +148,7 @@ def test_what_is_not_believed_is_said_in_its_row():
 
 def test_what_looked_changed_and_was_not_confirmed_is_noted():
     [row, _] = rows(c.compared(c.time("t", "undecided", 1.05, suspected="slower")))
-    assert (row["note"], row["could be seen from"]) == ("looked slower, not confirmed", "2 %")
+    assert (row["note"], row["seen every other time"]) == ("looked slower, not confirmed", "2 %")
 
 
 def test_what_has_no_verdict_is_counted():

@@ -37,7 +37,15 @@ def test_held_out_losses_are_the_last_ones_and_all_or_none():
     base = {0: curve(1.0, held_out=(4.0, 2.0)), 1: curve(1.0, held_out=(4.0, 1.0))}
     head = {0: curve(1.0, held_out=(4.0, 3.0)), 1: curve(1.0, held_out=(4.0, 1.0))}
     assert paired_seeds.held_out(base, head) == [pytest.approx(math.log(1.5)), 0.0]
-    assert paired_seeds.held_out(base, {0: head[0], 1: curve(1.0, held_out=(4.0, None))}) == []
+    diverged = {0: head[0], 1: curve(1.0, held_out=(4.0, None))}
+    assert paired_seeds.held_out(base, diverged)[1] == pytest.approx(math.log(paired_seeds.DIVERGED))
+    assert paired_seeds.held_out(diverged, base) == []  # a base without such losses says nothing
+
+
+def test_a_run_that_diverges_early_is_no_fast_one():
+    base = {seed: curve(8.0, 4.0, 2.0, 1.0, 0.5) for seed in range(2)}
+    head = {0: ((0, 1), (8.0, None), (None, None)), 1: ((0,), (None,), (None,))}
+    assert paired_seeds.updates(base, head, 0.5) == [pytest.approx(math.log(2)), pytest.approx(math.log(2))]
 
 
 def test_a_difference_is_the_largest_of_any_loss_to_the_bit():
@@ -74,8 +82,8 @@ def test_memory_is_that_of_the_tensors_on_each_side(tmp_path):
     root = project(tmp_path, MEMORY, base=4000, head=8000)  # work() is 7,998,000 and 31,996,000
     found = Comparison("a", "b")
     with trees.trees("base", None, "bench", root) as made:
-        tests = course(made, found).collect().collected["head"]
-        rows = {row.name.partition("::test_")[2]: row for row in untimed.memory(course(made, found), tests)}
+        untimed.memory(course(made, found), course(made, found).collect().both)
+    rows = {row.name.partition("::test_")[2]: row for row in found.rows}
     assert set(rows) == {"some", "pedantic"}  # what makes no tensors has no memory to judge
     small, large = 7_998_000 // 4000 * 4, 31_996_000 // 4000 * 4
     assert rows["some"].base == pytest.approx(2 * small, rel=0.1)  # zeros and the sum, to the allocator's alignment
@@ -137,8 +145,7 @@ def test_convergence_is_judged_by_paired_seeds_and_other_bits_are_told(tmp_path)
     git(root, "branch", "-f", "base", "HEAD~1")
     found = Comparison("a", "b")
     with trees.trees("base", "main", "bench", root) as made:
-        tests = course(made, found).collect().collected["head"]
-        found.rows = untimed.convergence(course(made, found), tests, 100.0)
+        untimed.convergence(course(made, found), course(made, found).collect().both, 100.0)
     said = {(row.name.partition("toy:")[2].partition("-")[0], row.change.clock): row.change for row in found.rows}
     assert said["same", "updates"].ratio.value == 1.0
     assert said["slower", "updates"].verdict == "slower"

@@ -48,15 +48,16 @@ def command(
 
     Two folders or files of results are put beside each other instead: a hint, not a gate.
     """
-    if head is not None and Path(base).exists() and Path(head).exists():
+    if head is not None and _results(base) and _results(head):
         _beside(Path(base), Path(head), as_json)
         return
     metrics = _metrics(metric)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a cancelled CI job leaves no worktree and no process either
     from mbbench.comparing import comparison, trees
     from mbbench.comparing.children import NotComparableError
+    from mbbench.reporting import compared
 
-    arguments, seconds = [bench, *(["-k", keyword] if keyword else [])], read_seconds(within)
+    arguments, seconds = [bench, *([f"-k{keyword}"] if keyword else [])], read_seconds(within)
     try:
         with trees.trees(base, head, bench, Path.cwd()) as both:
             for tree in (both.base, both.head) if setup else ():
@@ -75,8 +76,8 @@ def command(
             )
     except NotComparableError as error:
         typer.echo(f"mbbench: no comparison: {error}", err=True)
-        raise typer.Exit(4) from None
-    from mbbench.reporting import compared, compared_files, compared_words
+        found = compared.Comparison(base, head or comparison.WORKING, unfinished=str(error))
+    from mbbench.reporting import compared_files, compared_words
 
     typer.echo(compared.to_json(found, strict) if as_json else "\n".join(compared_words.lines(found)))
     if html is not None:
@@ -93,6 +94,12 @@ def command(
 
 def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
+
+
+def _results(word: str) -> bool:
+    """Return whether a word names records, and not a revision that is called like a folder."""
+    path = Path(word)
+    return path.suffix == ".jsonl" if path.is_file() else any(path.glob("*.jsonl"))
 
 
 def _metrics(words: str) -> list[str]:
@@ -143,7 +150,7 @@ def _plan(both: "Trees", arguments: list[str], metrics: list[str], threads: int,
         cost = comparison.block_s(course, tests) * len(tests)
         least, most = cost * gate.LOOKS[0], cost * (gate.LOOKS[-1] + comparison.CONFIRMING)
         said += f": about {min(least, seconds):.0f} s where all are the same, at most {min(most, seconds):.0f} s"
-        said += f" with --time {seconds:g}; a block of one took {cost / len(tests):.1f} s just now"
+        said += f" of timing with --time {seconds:g}; a block of one took {cost / len(tests):.1f} s just now"
     typer.echo(said)
     for note in both.notes:
         typer.echo(note)

@@ -10,11 +10,14 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from mbbench.comparing.children import Block, Child, Visit
+from mbbench.comparing.children import Block, Visit
+from mbbench.comparing.talk import Child
 from mbbench.reporting import sign_flip
 
 TURN_S = 0.015
-CHUNKS = 60
+CHUNKS, FEWEST_CHUNKS = 60, 6
+MOST_S = 2.0
+"""Of the turns of a side: where a call alone takes longer than a turn there are fewer of them."""
 CLOCKS = ("wall", "cpu")
 
 
@@ -34,9 +37,10 @@ def turns(generator: random.Random) -> Visit:
     """Return what lets the sides take turns, in an order drawn from a generator."""
 
     def visit(test: str, children: Mapping[str, Child]) -> Turns:
-        rounds = max(1, round(TURN_S / max(child.seconds or TURN_S for child in children.values())))
+        round_s = max(child.seconds or TURN_S for child in children.values())
+        rounds, chunks = max(1, round(TURN_S / round_s)), max(min(FEWEST_CHUNKS, CHUNKS), min(CHUNKS, int(MOST_S / round_s)))
         read: dict[str, list[tuple[float, float]]] = {name: [] for name in children}
-        for _ in range(CHUNKS):
+        for _ in range(chunks):
             order = list(children)
             generator.shuffle(order)
             for name in order:
@@ -59,11 +63,18 @@ def _log_ratio(own: float, base: float) -> float:
     return math.log(own / base) if own > 0 and base > 0 else 0.0
 
 
-def effects(blocks: Iterable[Block], test: str, side: str = "head") -> dict[str, list[float]]:
-    """Return the effect of each block on a benchmark by clock: the median of its chunks' log ratios."""
+def effects(blocks: Iterable[Block], test: str | None, side: str = "head") -> dict[str, list[float]]:
+    """Return the effect of each block on a benchmark by clock: the median of its chunks' log ratios.
+
+    Args:
+        blocks: of timing.
+        test: the benchmark; None: whichever that side ran in each block.
+        side: compared with the base.
+    """
     found: dict[str, list[float]] = {clock: [] for clock in CLOCKS}
     for block in blocks:
-        if test in block.found and side in block.found[test].ratios:
-            for clock, values in block.found[test].ratios[side].items():
-                found[clock].append(sign_flip.typical(values))
+        for name, turned in block.found.items():
+            if test in (None, name) and side in turned.ratios:
+                for clock, values in turned.ratios[side].items():
+                    found[clock].append(sign_flip.typical(values))
     return found

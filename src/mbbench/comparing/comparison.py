@@ -5,6 +5,7 @@ by the blocks that flagged it.
 """
 
 import random
+import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from mbbench.comparing.blocks import effects, turns
 from mbbench.comparing.children import Block
 from mbbench.comparing.course import Course, Say
 from mbbench.comparing.trees import Trees
-from mbbench.reporting import gate
+from mbbench.reporting import gate, readable, sign_flip
 from mbbench.reporting.compared import INTERRUPTED, METRICS, TOGETHER, Comparison, Row
 
 CONFIRMING = 12
@@ -51,37 +52,48 @@ def compare(
     began = time.monotonic()
     found = Comparison(trees.base_commit, trees.head_commit or WORKING, trees.notes, tolerance)
     course = Course(found, trees, arguments, began + within_s, say, threads, seed)
-    times = _Times(course)
+    times, state = _Times(course), trees.state()
     try:
-        block = course.collect()
-        base, head = block.collected["base"], block.collected["head"]
-        found.missing, found.new = tuple(t for t in base if t not in head), tuple(t for t in head if t not in base)
-        tests = wanted(block, arguments)
+        tests = _listed(found, course.collect(), arguments)
         if "memory" in metrics:
-            found.rows += untimed.memory(course, tests)
+            untimed.memory(course, tests)
         if "convergence" in metrics:
-            found.rows += untimed.convergence(course, tests, within_s)
+            untimed.convergence(course, tests, within_s)
         if "time" in metrics:
             times.measure(tests)
     except KeyboardInterrupt:
         found.unfinished = INTERRUPTED
     found.rows += times.judged()
     found.rows = [*_sorted(found.rows), *_together(found.rows)]
+    if trees.state() != state:
+        found.notices.append("the working tree changed while it was compared: what head was differs from block to block")
     found.seconds = time.monotonic() - began
     return found
 
 
 def wanted(block: Block, arguments: Sequence[str]) -> list[str]:
     """Return the benchmarks that both sides have; those of the gate alone where there is one and none are asked for."""
-    both = [test for test in block.collected["head"] if test in block.collected["base"]]
-    gated = [test for test in both if test in block.gate]
-    return gated if gated and "-k" not in arguments else both
+    gated = [test for test in block.both if test in block.collected["head"].gate]
+    return gated if gated and not any(word.startswith("-k") for word in arguments) else block.both
+
+
+def _listed(found: Comparison, block: Block, arguments: Sequence[str]) -> list[str]:
+    """Return the benchmarks to compare; list those that only one side has, and files that a side could not collect."""
+    base, head = block.collected["base"], block.collected["head"]
+    for side, collected in block.collected.items():
+        for file, why in collected.errors.items():
+            found.lost[file] = f"{side} could not collect it: {why}"
+    alone = [[test for test in one.tests if test not in other.tests] for one, other in ((base, head), (head, base))]
+    # Of a file that one side could not collect nobody knows which benchmarks it has there.
+    known = [[test for test in tests if test.partition("::")[0] not in found.lost] for tests in alone]
+    found.missing, found.new = tuple(known[0]), tuple(known[1])
+    return wanted(block, arguments)
 
 
 def block_s(course: Course, tests: Sequence[str]) -> float:
     """Return the seconds of a block of timing, each benchmark's share of it, by running one."""
-    course.blocks(1, tests, "time", lambda number: turns(random.Random(number)))
-    return course.block_s or 0.0
+    course.blocks([], 1, tests, "time", lambda number: turns(random.Random(number)), 1)
+    return course.block_s
 
 
 class _Times:
@@ -92,59 +104,65 @@ class _Times:
         self._screened: list[Block] = []
         self._confirming: list[Block] = []
         self._flags: dict[str, gate.Flag] = {}
-        self._control = ""
+        self._looked = 0
 
     def measure(self, tests: Sequence[str]) -> None:
-        """Screen every benchmark, and confirm what was flagged."""
-        self._control = tests[0] if tests else ""
-        self._flags = gate.screening(tests, self._until, self._course.found.tolerance)
-        if self._flags:
-            self._confirming += self._blocks(CONFIRMING, list(self._flags))
+        """Screen every benchmark, and confirm what each look flags before the next one."""
+        for flags in gate.screening(tests, self._until, self._course.found.tolerance):
+            self._flags |= flags
+            if flags:
+                self._blocks(self._confirming, CONFIRMING, list(flags), 0.0)
 
     def _until(self, tests: Sequence[str], count: int) -> dict[str, gate.Effects]:
-        """Run blocks until there are so many of these benchmarks; say which were flagged already."""
-        missing = count - len(self._screened)
+        """Run blocks until there are so many, of as many benchmarks as there is time for."""
         if not self._screened:  # how long a block takes is known after the first
-            self._screened += self._blocks(1, tests)
-            missing -= 1
-        some = self._affordable(tests, missing)
-        self._screened += self._blocks(missing, some)
-        return {test: seen for test in some if (seen := effects(self._screened, test))["wall"]}
+            self._blocks(self._screened, 1, tests, 0.0)
+            self._looked = 1
+        reserve_s = CONFIRMING * self._course.block_s  # for one that this look may flag
+        some = self._affordable(tests, count - self._looked, reserve_s)
+        self._blocks(self._screened, count - self._looked, some, reserve_s)
+        self._looked = count
+        return {test: seen for test in some if (seen := self._effects(test))["wall"]}
 
-    def _affordable(self, tests: Sequence[str], missing: int) -> list[str]:
+    def _affordable(self, tests: Sequence[str], missing: int, reserve_s: float) -> list[str]:
         """Return as many benchmarks as there is time for, those first whose intervals are the widest."""
         course = self._course
-        each_s = (course.block_s or 0.0) * missing
-        left_s = course.until - time.monotonic()
+        each_s = course.block_s * missing
+        left_s = course.until - time.monotonic() - reserve_s
         most = len(tests) if not each_s else int(left_s / each_s)
         if most >= len(tests):
             return list(tests)
         course.found.unfinished = "the time was over"
         # With time for none the first goes on as far as it comes: a verdict on one beats none on all.
-        return sorted(tests, key=lambda test: -_width(effects(self._screened, test)["wall"]))[: max(1, most)]
+        return sorted(tests, key=lambda test: -_width(self._effects(test)["wall"]))[: max(1, most)]
 
-    def _blocks(self, count: int, tests: Sequence[str]) -> list[Block]:
-        control = [self._control] if self._control in tests else []
-        return self._course.blocks(count, tests, "time", lambda number: turns(random.Random(number)), control)
+    def _blocks(self, into: list[Block], count: int, tests: Sequence[str], reserve_s: float) -> None:
+        self._course.blocks(into, count, tests, "time", lambda number: turns(random.Random(number)), 1, reserve_s)
+
+    def _effects(self, test: str) -> dict[str, list[float]]:
+        """Return the screening effects of a benchmark; those beyond the last look came of blocks that ended early."""
+        return {clock: values[: gate.LOOKS[-1]] for clock, values in effects(self._screened, test).items()}
 
     def judged(self) -> list[Row]:
         """Return a verdict on each benchmark that has a block, and put the control's into what was found."""
-        found = self._course.found
-        tests = dict.fromkeys(test for block in self._screened for test in block.found if test not in found.lost)
-        rows = []
-        for test in tests:
-            again = effects(self._confirming, test)
-            change = gate.change(
-                effects(self._screened, test), self._flags.get(test), again if again["wall"] else None, found.tolerance
-            )
+        found, rows = self._course.found, list[Row]()
+        for test in dict.fromkeys(test for block in self._screened for test in block.found if test not in found.lost):
+            again = {clock: values[:CONFIRMING] for clock, values in effects(self._confirming, test).items()}
+            flag = self._flags.get(test)
+            change = gate.change(self._effects(test), flag, again if again["wall"] else None, found.tolerance)
             seconds = [block.found[test].seconds for block in self._screened if test in block.found]
-            rows.append(Row(test, "time", change, sorted(seconds)[len(seconds) // 2]))
-        own = effects([*self._screened, *self._confirming], self._control, "control")
+            rows.append(Row(test, "time", change, statistics.median(seconds)))
+        own = effects([*self._screened, *self._confirming], None, "control")
         if own["wall"]:
+            own = {clock: values[: sign_flip.MOST_BLOCKS] for clock, values in own.items()}
             flag, seen = gate.screen(own), gate.change(own, None, None, found.tolerance)
-            seen = seen if flag is None else replace(seen, verdict=flag.direction)
-            found.control = Row(self._control, "time", seen)
+            found.control = Row(self._controlled(), "time", seen if flag is None else replace(seen, verdict=flag.direction))
         return rows
+
+    def _controlled(self) -> str:
+        """Return the name of what the control ran, which is the first benchmark of each block."""
+        names = list(dict.fromkeys(next(iter(block.found)) for block in self._screened + self._confirming if block.found))
+        return names[0] if len(names) == 1 else f"{names[0]} and {readable.plural(len(names) - 1, 'other')}"
 
 
 def _width(values: Sequence[float]) -> float:

@@ -30,7 +30,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 ROUND_S = 0.001
 """Of a round at least, so that the clock is read seldom."""
-WARM_ROUNDS, WARM_S = 12, 0.2
+WARM_S = 0.2
 OURS = ("__main__", "__mp_main__", "_mbbench_parked")
 """The zygote and this: they measure, whichever tree they lie in, and are not what is measured."""
 CALLS_MARK = "mbbench: calls"
@@ -103,7 +103,7 @@ class Parked:
             gc.freeze()
             gc.disable()
             began, count = time.perf_counter(), 0
-            while count < WARM_ROUNDS or time.perf_counter() - began < WARM_S:
+            while not count or time.perf_counter() - began < WARM_S:
                 timed()
                 count += 1
             self._serve((time.perf_counter() - began) / count, lambda rounds: _rounds(timed, rounds))
@@ -136,7 +136,8 @@ class Parked:
 
 
 def _rounds(timed: Callable[[], tuple[float, float]], rounds: int) -> tuple[float, float]:
-    """Return the seconds of a round by both clocks."""
+    """Return the seconds of a round by both clocks; what earlier rounds left behind is collected first, off the clocks."""
+    gc.collect()
     wall = cpu = 0.0
     for _ in range(rounds):
         seconds, used = timed()
@@ -147,6 +148,13 @@ def _rounds(timed: Callable[[], tuple[float, float]], rounds: int) -> tuple[floa
 def _synchroniser() -> Callable[[], None]:
     """Return what waits for an accelerator: without it a clock would read how long work takes to be handed over."""
     return torch.accelerator.synchronize if torch.accelerator.is_available() else lambda: None
+
+
+def _take(fixture: Any) -> None:
+    """Note that a test has used its benchmark, which it may do once; unused it would warn."""
+    if fixture._mode:
+        raise pytest_benchmark.fixture.FixtureAlreadyUsed(f"Fixture can only be used once. Used in {fixture._mode} mode.")
+    fixture._mode = "mbbench"
 
 
 def _install(parked: Parked) -> None:
@@ -165,9 +173,9 @@ def _install(parked: Parked) -> None:
             wait()
             return (clock() - wall) / count, (cpu_clock() - cpu) / count
 
+        _take(self)
         once()  # what fails, fails here
-        count = max(1, int(ROUND_S / max(loop(3)[0], 1e-9))) if parked.asked == "time" else 1
-        self._mode = "mbbench"  # else it warns that it was not used
+        count = max(1, int(ROUND_S / max(loop(1)[0], 1e-9))) if parked.asked == "time" else 1
         parked.offer(lambda: loop(count), once, getattr(function, "losses", None))
         return once()  # and not an earlier result, which would be in memory while that is counted
 
@@ -199,7 +207,7 @@ def _install(parked: Parked) -> None:
             result = result if keep else None
             return taken
 
-        self._mode = "mbbench"
+        _take(self)
         once()
         parked.offer(once, once, getattr(target, "losses", None))
         once(keep=True)
@@ -209,56 +217,68 @@ def _install(parked: Parked) -> None:
     fixture.__call__, fixture.pedantic = call, pedantic
 
 
-def run(side: dict[str, str], arguments: list[str]) -> int:
+OFF = ("randomly", "xdist", "timeout", "rerunfailures")
+PYTEST = ["-q", *(f"-pno:{name}" for name in OFF), "--continue-on-collection-errors", "--maxfail=0", "-oaddopts="]
+"""Of the user's own options those of one's working day (-n, --cov, -x, --lf, -m) would change what is run, or when."""
+
+
+def run(side: dict[str, str], meet: str, arguments: list[str]) -> int:
     """Run pytest on a tree and serve its benchmarks; return pytest's status."""
-    tree = Path(side["tree"])
-    log = os.open(side["log"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    tree, folder = Path(side["tree"]), Path(side["folder"])
+    log = os.open(folder / f"{side['name']}.log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(log, stream)
+    meeting = socket.socket(socket.AF_UNIX)
+    os.chdir(folder)  # a whole path may be too long for a socket
+    meeting.connect(meet)
     os.chdir(tree)
     sys.path[:0] = [path for path in (str(tree / "src"), str(tree)) if Path(path).is_dir()]
-    sys.argv, sys.dont_write_bytecode = ["pytest"], True
+    # Both sides compile into a folder of their own and load from there: __pycache__ lies in a working tree only.
+    sys.argv, sys.dont_write_bytecode, sys.pycache_prefix = ["pytest"], False, str(folder / "compiled")
     os.environ["MBBENCH_COMPARE"] = "1"
-    meeting = socket.socket(socket.AF_UNIX)
-    meeting.connect(side["address"])
+    os.environ.pop("PYTEST_ADDOPTS", None)
     with Connection(meeting.detach()) as connection:
         connection.send(("hello", side["name"]))
         parked = Parked(connection)
         _install(parked)
-        options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "-q", "--rootdir", str(tree)]
-        status = int(pytest.main([*options, *arguments], plugins=[parked]))
-        connection.send(("end", status, *_origins(tree.resolve(), Path(side["other"]).resolve())))
+        places = ["--rootdir", str(tree), "-o", f"cache_dir={folder / 'cache'}"]
+        status = int(pytest.main([*PYTEST, *places, *arguments], plugins=[parked]))
+        connection.send(("end", status, *_origins(tree.resolve(), Path(side["other"]).resolve(), tree / arguments[0])))
     sys.stdout.flush()
     return status
 
 
-def _origins(tree: Path, other: Path) -> tuple[dict[str, str], ...]:
+def _origins(tree: Path, other: Path, bench: Path) -> tuple[dict[str, str], ...]:
     """Return the modules from the other tree, the project's top-level modules from this one, and those from elsewhere.
 
-    An environment may lie inside the tree: what is installed there is elsewhere.
+    An environment may lie inside the tree: what is installed there is elsewhere. So is what lies in the folder of the
+    benchmarks, which is head's on both sides.
     """
     foreign, own, strays = dict[str, str](), dict[str, str](), dict[str, str]()
-    names = _packages(tree)
+    names, installed = _packages(tree, bench), (os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix))
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if not isinstance(file, str) or name in OURS:
             continue
-        path = Path(os.path.realpath(file))
-        installed = "site-packages" in path.parts
-        if path.is_relative_to(other) and not installed and not (tree.is_relative_to(other) and path.is_relative_to(tree)):
+        path, top = Path(os.path.realpath(file)), name.partition(".")[0]
+        packaged = "site-packages" in path.parts or any(path.is_relative_to(folder) for folder in installed)
+        if path.is_relative_to(other) and not packaged and not (tree.is_relative_to(other) and path.is_relative_to(tree)):
             foreign[name] = str(path)
-        elif name in names:
-            (own if path.is_relative_to(tree) and not installed else strays)[name] = str(path)
+        elif top in names and (name == top or getattr(sys.modules.get(top), "__file__", None) is None):
+            inside = path.is_relative_to(tree) and not packaged and not path.is_relative_to(bench)
+            (own if inside else strays)[name] = str(path)
     return foreign, own, strays
 
 
-def _packages(tree: Path) -> set[str]:
-    """Return the names that a tree's own code is imported by."""
+def _packages(tree: Path, bench: Path) -> set[str]:
+    """Return the names that a tree's own code is imported by: a namespace of packages in `src` has no file of its own."""
     found = set()
     for folder in (tree / "src", tree):
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.suffix == ".py" and path.stem not in ("setup", "conftest", "noxfile"):
                 found.add(path.stem)
-            elif (path / "__init__.py").is_file() and path.name not in ("tests", "bench", "docs"):
+            elif path == bench or path.name in ("tests", "bench", "docs"):
+                continue
+            elif (path / "__init__.py").is_file() or (folder != tree and path.is_dir() and any(path.rglob("*.py"))):
                 found.add(path.name)
     return found

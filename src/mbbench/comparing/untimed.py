@@ -6,9 +6,11 @@ commit; so a control runs beside, and what it does not repeat is not judged or n
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mbbench.comparing.children import Child
+from mbbench.comparing.children import Block
 from mbbench.comparing.course import Course
+from mbbench.comparing.talk import Child
 from mbbench.reporting import gate, paired_seeds
 from mbbench.reporting.compared import Row
 from mbbench.reporting.paired_seeds import Losses
@@ -24,37 +26,35 @@ OVERDRAWN = 2.0
 """Times its share that a benchmark may take with the fewest updates before it is left out."""
 
 
-def memory(course: Course, tests: Sequence[str]) -> list[Row]:
-    """Return the verdict on the peak of tensor memory of each benchmark that makes tensors."""
+def memory(course: Course, tests: Sequence[str]) -> None:
+    """Judge the peak of tensor memory of each benchmark that makes tensors."""
 
     def visit(test: str, children: Mapping[str, Child]) -> dict[str, int]:
         return {name: child.ask(CALLS) for name, child in children.items()}
 
-    rows = []
-    for block in course.blocks(1, tests, "memory", lambda number: visit, control=tests):
-        for test, peaks in block.found.items():
-            if any(peaks.values()):
-                change = gate.memory_change(peaks["base"], peaks["head"], peaks["control"])
-                rows.append(Row(test, "memory", change, peaks["base"]))
-    return rows
+    found = list[Block]()
+    course.blocks(found, 1, tests, "memory", lambda number: visit)
+    for test, peaks in ((test, peaks) for block in found for test, peaks in block.found.items()):
+        if any(peaks.values()):
+            change = gate.memory_change(peaks["base"], peaks["head"], peaks["control"])
+            course.found.rows.append(Row(test, "memory", change, peaks["base"]))
 
 
-def convergence(course: Course, tests: Sequence[str], within_s: float) -> list[Row]:
-    """Return the verdict on updates to a loss, and on held-out loss, of each benchmark that trains a cell of ours."""
+def convergence(course: Course, tests: Sequence[str], within_s: float) -> None:
+    """Judge updates to a loss, and held-out loss, of each benchmark that trains a cell of ours."""
     each_s, updates = SHARE * within_s / max(1, len(tests)), dict[str, int]()
     first = _losses(course, tests, range(SEEDS), each_s, updates)
     flagged = [test for test, sides in first.items() if any(_flags(sides).values())]
     again = _losses(course, flagged, range(SEEDS, 2 * SEEDS), each_s, updates)
-    rows = []
     for test, sides in first.items():
         loss, flags = paired_seeds.target(sides["base"]), _flags(sides)
         fresh = _effects(again[test], loss) if test in again else {}
         for what, values in _effects(sides, loss).items():
             confirming = {what: fresh[what]} if what in fresh else None
             change = gate.change({what: values}, flags[what], confirming, gate.CONVERGENCE_TOLERANCE)
-            rows.append(Row(test, "convergence", change, loss if what == "updates" else updates[test]))
-        _notice(course, test, sides)
-    return rows
+            row = Row(test, "convergence", change, loss if what == "updates" else updates[test])
+            course.found.rows.append(row)
+        _notice(course, test, sides, loss)
 
 
 def _losses(
@@ -79,15 +79,21 @@ def _losses(
             updates[test] = max(FEWEST_UPDATES, min(MOST_UPDATES, int(FEWEST_UPDATES * each_s / fewest_s)))
         return _trained(children, seeds, updates[test])
 
-    found = course.blocks(1, tests, "convergence", lambda number: visit, control=tests) if tests else []
+    found = list[Block]()
+    if tests:
+        course.blocks(found, 1, tests, "convergence", lambda number: visit)
     return {test: sides for block in found for test, sides in block.found.items() if sides is not None}
 
 
 def _trained(children: Mapping[str, Child], seeds: Sequence[int], updates: int) -> dict[str, Losses]:
-    """Let all sides train at once, and return their losses."""
-    for child in children.values():
-        child.tell((list(seeds), updates))
-    return {name: child.hear() for name, child in children.items()}
+    """Let all sides train at once, seed by seed (so none is silent for long), and return their losses."""
+    found: dict[str, dict[int, Any]] = {name: {} for name in children}
+    for seed in seeds:
+        for child in children.values():
+            child.tell(([seed], updates))
+        for name, child in children.items():
+            found[name] |= child.hear()
+    return dict(found)
 
 
 def _effects(sides: Mapping[str, Losses], loss: float | None) -> dict[str, list[float]]:
@@ -105,8 +111,12 @@ def _flags(sides: Mapping[str, Losses]) -> dict[str, gate.Flag | None]:
     return {what: gate.screen({what: values}) for what, values in effects.items()}
 
 
-def _notice(course: Course, test: str, sides: Mapping[str, Losses]) -> None:
-    """Say where the losses are not the same bit for bit, and where they are not even of the same code."""
+def _notice(course: Course, test: str, sides: Mapping[str, Losses], loss: float | None) -> None:
+    """Say where losses are not the same bit for bit, or not even of the same code, and where there is none to get to."""
+    if loss is None:
+        course.found.notices.append(
+            f"updates of {test} are not judged: the base's loss half-way is not finite and above 0 with every seed"
+        )
     if paired_seeds.difference(sides["base"], sides["control"]) is not None:
         course.found.notices.append(f"{test}: the base's losses differ from one run to the next")
         return

@@ -1,8 +1,8 @@
 """A process that has imported what takes long and nothing of the user's, and forks a child for each side of a comparison.
 
 Run as a script, `python zygote.py`: it must not import mbbench, which may be the package that is compared. Each line of its
-input is JSON, {"sides": [{"name", "tree", "other", "address", "log"}, ...], "arguments": [...], "threads"}; it forks a child
-for each side in that order and answers with a line {"name", "pid"} for each, and {"name", "status"} as each ends.
+input is JSON, {"sides": [{"name", "tree", "other", "folder"}, ...], "socket", "arguments": [...], "threads"}; it forks a
+child for each side in that order and answers with a line {"name", "pid"} for each, and {"name", "status"} as each ends.
 """
 
 import importlib.util
@@ -33,7 +33,7 @@ def _say(**words: Any) -> None:
     print(json.dumps(words), flush=True)
 
 
-def _fork(side: dict[str, str], arguments: list[str], threads: int, parked: ModuleType) -> int:
+def _fork(side: dict[str, str], asked: dict[str, Any], parked: ModuleType) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -43,8 +43,8 @@ def _fork(side: dict[str, str], arguments: list[str], threads: int, parked: Modu
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1):
             os.dup2(nothing, stream)
-        torch.set_num_threads(threads)
-        status = parked.run(side, arguments)
+        torch.set_num_threads(asked["threads"])
+        status = parked.run(side, asked["socket"], asked["arguments"])
     finally:
         os._exit(status)
 
@@ -60,7 +60,7 @@ def main() -> None:
         asked = json.loads(line)
         children = {}
         for side in asked["sides"]:
-            pid = _fork(side, asked["arguments"], asked["threads"], parked)
+            pid = _fork(side, asked, parked)
             children[pid] = side["name"]
             _say(name=side["name"], pid=pid)
         while children:

@@ -97,10 +97,12 @@ class Comparison:
     def exit_code(self, strict: bool = False) -> int:
         """Return 1 for a regression, 4 where nothing could be compared, 130 after Ctrl-C, else 0.
 
-        With `strict` 3 where something is undecided, 4 where the run is unreliable.
+        With `strict` 3 where something is undecided or could not be compared, 4 where the run is unreliable.
         """
         if self.unfinished == INTERRUPTED:
             return 130
+        if strict and self.lost and self.verdict in ("same", "improved"):
+            return 3
         codes = {"nothing": 4, "regression": 1, "unreliable": 4 if strict else 0, "undecided": 3 if strict else 0}
         return codes.get(self.verdict, 0)
 

@@ -6,7 +6,7 @@ Easy to get wrong: names are the user's, so every form escapes them in its own w
 import xml.etree.ElementTree as ElementTree
 
 from mbbench.reporting.compared import METRICS, ORDER, TOGETHER, Comparison, Row
-from mbbench.reporting.compared_words import SIGNS, about, headline, sentence, signed, word
+from mbbench.reporting.compared_words import SIGNS, about, doubt, headline, sentence, signed, word
 
 MOST_ANNOTATIONS = 10
 MOST_SUMMARY, MOST_COMMENT = 2**20, 60_000
@@ -21,7 +21,7 @@ def markdown(found: Comparison, most: int = MOST_SUMMARY) -> str:
         "| | benchmark | change | 95 % interval | n |",
         "|---|---|---|---|---|",
     ]
-    rows = [_row(row) for verdict in ORDER for row in found.of(verdict)]
+    rows = [_row(found, row) for verdict in ORDER for row in found.of(verdict)]
     end = ["", *(f"- not compared: {_escaped(name)}: {_escaped(why)}" for name, why in sorted(found.lost.items()))]
     end += [f"- only in head: {_escaped(name)}" for name in found.new]
     end += [f"- only in base: {_escaped(name)}" for name in found.missing]
@@ -71,11 +71,11 @@ def annotations(found: Comparison) -> list[str]:
     return said[:MOST_ANNOTATIONS]
 
 
-def _row(row: Row) -> str:
+def _row(found: Comparison, row: Row) -> str:
     ratio = row.change.ratio
     between = f"{signed(ratio.low)} to {signed(ratio.high)}" if ratio.low is not None and ratio.high is not None else ""
     what = "" if row.metric == METRICS[0] else f" ({row.change.clock if row.metric == 'convergence' else row.metric})"
-    sign = f"{SIGNS[row.change.verdict]} {word(row)}"
+    sign = f"{SIGNS[row.change.verdict]} {word(row)}{doubt(found, row)}"
     return f"| {sign} | {_escaped(row.name + what)} | {signed(ratio.value)} | {between} | {ratio.n} |"
 
 

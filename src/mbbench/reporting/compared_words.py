@@ -26,10 +26,9 @@ def word(row: Row) -> str:
 
 
 def headline(found: Comparison) -> str:
-    """Return the verdict in a sentence or two."""
+    """Return the verdict in a few sentences."""
     if not found.rows:
-        return "Nothing could be compared."
-    total, base = totals(found), found.base[:12]
+        return f"Nothing could be compared.{_left(found)}"
     unreliable = ""
     if found.unreliable and found.control is not None:
         seen = found.control.change
@@ -38,40 +37,72 @@ def headline(found: Comparison) -> str:
             f"({signed(seen.ratio.value)}, {found.control.name}); run it again on a quieter machine. "
         )
     if found.regressions:
-        worst = found.regressions[0]
-        by = signed(worst.change.ratio.value)
-        what = {
-            "time": f"Slower than {base}: {worst.name} by {by}.",
-            "memory": f"Hungrier than {base}: {worst.name} by {by} of tensor memory.",
-            "updates": f"Converges later than {base}: {worst.name} takes {by} updates.",
-            "held-out loss": f"Generalises worse than {base}: {worst.name} by {by} held-out loss.",
-        }[worst.change.clock if worst.metric == "convergence" else worst.metric]
-        return f"{what} {unreliable}{total}"
+        return f"{_worse(found)} {unreliable}{totals(found)}{_left(found)}"
     if unreliable:
-        return f"{unreliable}{total}"
-    open_rows = [row for row in found.of("undecided") if row.metric in METRICS]
-    early = [row for row in open_rows if row.change.smallest_detectable is None]
+        return f"{unreliable}{totals(found)}{_left(found)}"
+    return f"{_open(found)}{_left(found)}"
+
+
+def _worse(found: Comparison) -> str:
+    """Return the worst regression in a sentence."""
+    worst, base = found.regressions[0], found.base[:12]
+    by = signed(worst.change.ratio.value)
+    if worst.metric == "memory":
+        return f"Hungrier than {base}: {worst.name}: {sentence(worst)}."
+    return {
+        "updates": f"Converges later than {base}: {worst.name} takes {by} updates.",
+        "held-out loss": f"Generalises worse than {base}: {worst.name} by {by} held-out loss.",
+        "cpu": f"Slower than {base}: {worst.name} by {by} of CPU time.",
+    }.get(worst.change.clock, f"Slower than {base}: {worst.name} by {by}.")
+
+
+def _open(found: Comparison) -> str:
+    """Return what can be said where no regression is believed and the times are."""
+    total, base = totals(found), found.base[:12]
+    rows = [row for row in found.of("undecided") if row.metric in METRICS]
+    suspected = [row for row in rows if row.change.suspected == "slower"]
+    early = [row for row in rows if row.change.smallest_detectable is None]
+    why = found.unfinished or "there were too few blocks"
+    if suspected:
+        reads = f"{signed(suspected[0].change.ratio.value)} {quantity(suspected[0])}"
+        late = f" ({found.unfinished})" if found.unfinished else ""
+        return f"Not confirmed{late}: {suspected[0].name} looked worse and reads {reads}. {total}"
     if early:
-        why = found.unfinished or "there were too few blocks"
         reads = signed(early[0].change.ratio.value)
         return f"Not decided, {why}: {early[0].name} reads {reads} after {replications(early[0])}. {total}"
-    if open_rows:
-        least = max(row.change.smallest_detectable or 0.0 for row in open_rows)
-        seen_from = f" A change below {readable.percent(least)} could have been missed." if least else ""
-        return f"Nothing was shown to be worse than {base}. {total}{seen_from}"
-    return f"Nothing is worse than {base}. {total}"
+    if rows:
+        least = readable.percent(max(row.change.smallest_detectable or 0.0 for row in rows))
+        return f"Nothing was shown to be worse than {base}. {total} A change of {least} would be missed every other time."
+    return f"Nothing is worse than {base} beyond its tolerance. {total}"
+
+
+def _left(found: Comparison) -> str:
+    """Return what was not compared, in a sentence; "" where all was."""
+    if not found.lost:
+        return ""
+    name, why = next(iter(sorted(found.lost.items())))
+    more = f" and {len(found.lost) - 1:,} more" if len(found.lost) > 1 else ""
+    return f" Not compared: {name} ({why}){more}."
 
 
 def lines(found: Comparison) -> list[str]:
     """Return the comparison for a terminal, the worst first."""
     said = [headline(found), ""]
     for verdict in ORDER:
-        said += [f"  {SIGNS[verdict]} {word(row)}: {row.name}: {sentence(row)}" for row in found.of(verdict)]
+        said += [
+            f"  {SIGNS[verdict]} {word(row)}{doubt(found, row)}: {row.name}: {sentence(row)}" for row in found.of(verdict)
+        ]
     said += [f"  - not compared: {name}: {why}" for name, why in sorted(found.lost.items())]
     said += [f"  - only in head: {name}" for name in found.new]
     said += [f"  - only in base: {name}" for name in found.missing]
     said += [f"  ! {notice}" for notice in found.notices]
     return [*said, "", *about(found)]
+
+
+def doubt(found: Comparison, row: Row) -> str:
+    """Return that a change of time is not believed, where the control was flagged."""
+    believed = not found.unreliable or row.metric not in ("time", TOGETHER) or row.change.verdict == "undecided"
+    return "" if believed else ", not believed"
 
 
 def sentence(row: Row) -> str:
@@ -85,7 +116,7 @@ def sentence(row: Row) -> str:
     said = f"{signed(ratio.value)} {quantity(row)}{between}, {replications(row)}"
     if row.metric != TOGETHER and change.verdict == "undecided":
         least = change.smallest_detectable
-        said += "; too few to tell" if least is None else f"; below {readable.percent(least)} it could not be seen"
+        said += "; too few to tell" if least is None else f"; {readable.percent(least)} would be seen every other time"
         said += f"; it looked {change.suspected}, which was not confirmed" if change.suspected else ""
     return said
 
@@ -155,9 +186,11 @@ def replications(row: Row) -> str:
 
 def _memory(row: Row) -> str:
     base = row.base or 0.0
-    head = base * row.change.ratio.value
+    head = max(base, 1.0) * row.change.ratio.value
     if row.change.verdict == "undecided":
         return f"{readable.size(base)}, but the base itself took another amount the second time: not the code's alone"
-    if base == head:
+    if row.change.ratio.value == 1:
         return f"{readable.size(base)} of tensors, the same to the byte"
+    if not base:
+        return f"no tensors before, {readable.size(head)} now"
     return f"{signed(row.change.ratio.value)} tensor memory, {readable.size(base)} before, {readable.size(head)} now"

@@ -7,7 +7,7 @@ come from the confirming blocks alone; and "not shown to be slower" is not "same
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,8 +50,9 @@ class Change:
             whatever was read: more memory, more updates.
         clock: what the ratio is of: "wall", "cpu", "bytes", "updates" or "held-out loss".
         ratio: head over base, with its 95 % interval where there are blocks enough; n is the number of blocks.
-        smallest_detectable: the least change, as a part, that would have been flagged given this spread; None without one.
-        suspected: what screening showed where it was not confirmed or could not be.
+        smallest_detectable: the change, as a part, that would have been flagged about every other time given this spread;
+            None without one.
+        suspected: what screening showed where it was not confirmed, or there was no time to.
     """
 
     verdict: Verdict
@@ -61,24 +62,24 @@ class Change:
     suspected: Direction | None = None
 
 
-def screening(tests: Iterable[str], blocks: Blocks, tolerance: float = TOLERANCE) -> dict[str, Flag]:
-    """Return what was flagged, look after look at what is open.
+def screening(tests: Iterable[str], blocks: Blocks, tolerance: float = TOLERANCE) -> Iterator[dict[str, Flag]]:
+    """Yield what each look flags.
 
     What is flagged, or shown to be the same, is looked at no more; nothing else stops early: what is dropped because it
     looks fine must not be dropped because it looks bad.
     """
-    left, flags = list(tests), dict[str, Flag]()
+    left = list(tests)
     for look in LOOKS:
         seen = blocks(left, look)
-        flags |= {test: flag for test in left if test in seen and (flag := screen(seen[test])) is not None}
+        flags = {test: flag for test in left if test in seen and (flag := screen(seen[test])) is not None}
+        yield flags
         left = [
             test
             for test in left
             if test in seen and test not in flags and change(seen[test], None, None, tolerance).verdict != "same"
         ]
         if not left:
-            break
-    return flags
+            return
 
 
 def screen(effects: Effects) -> Flag | None:
@@ -110,9 +111,11 @@ def change(screened: Effects, flag: Flag | None, confirming: Effects | None, tol
     values = confirming[flag.clock]
     ratio = estimate(values)
     beyond = ratio.value >= 1 + tolerance if flag.direction == "slower" else ratio.value <= 1 / (1 + tolerance)
-    if confirm(confirming, flag) and beyond:
+    confirmed = confirm(confirming, flag)
+    if confirmed and beyond:
         return Change(flag.direction, flag.clock, ratio, smallest_detectable(values))
-    return _undirected(values, flag.clock, tolerance, flag)
+    # What is confirmed and small is not suspected of anything.
+    return _undirected(values, flag.clock, tolerance, None if confirmed else flag)
 
 
 def memory_change(base: int, head: int, again: int) -> Change:
@@ -158,9 +161,9 @@ def estimate(effects: Sequence[float]) -> Estimate:
 
 
 def smallest_detectable(effects: Sequence[float]) -> float | None:
-    """Return the least change that screening would have flagged with blocks that spread like these; None with too few.
+    """Return the change that screening would have flagged about every other time; None with too few blocks.
 
-    It is how far the interval at the screening's share reaches above the mean.
+    It is how far the interval at the screening's share, of blocks that spread like these, reaches below the mean.
     """
     share = ALPHA / (len(LOOKS) * 2)
     ends = sign_flip.interval(effects, 1 - 2 * share)
@@ -169,9 +172,9 @@ def smallest_detectable(effects: Sequence[float]) -> float | None:
 
 def _undirected(effects: Sequence[float], clock: str, tolerance: float, flag: Flag | None) -> Change:
     ratio = estimate(effects)
-    within = (
-        ratio.low is not None and ratio.high is not None and 1 / (1 + tolerance) < ratio.low <= ratio.high < 1 + tolerance
-    )
+    # A benchmark stops at the look that shows it to be the same, so each look has its part of the 5 %.
+    ends = sign_flip.interval(effects, 1 - 0.05 / len(LOOKS))
+    within = ends is not None and -math.log1p(tolerance) < ends[0] <= ends[1] < math.log1p(tolerance)
     verdict: Verdict = "same" if within else "undecided"
     return Change(verdict, clock, ratio, smallest_detectable(effects), None if flag is None else flag.direction)
 

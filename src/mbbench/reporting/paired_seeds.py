@@ -3,7 +3,7 @@
 A seed gives one number, the log ratio of the updates that head and base take to a loss; so seeds are the replications, and
 the sign-flip test is as exact as it is for blocks. Easy to get wrong: a commit that changes an order of summation changes
 every bit of every loss and nothing else, so bits are told and not judged; and a seed that never gets to the loss counts as
-one that takes twice as long as was tried, or the worst would be left out.
+one that takes twice as long as was tried on either side, or the worst would be left out: a run that diverges ends early.
 """
 
 import math
@@ -15,6 +15,8 @@ Losses = Mapping[int, tuple[Sequence[int], Sequence[float | None], Sequence[floa
 """By seed the updates of its evaluations, the training losses and the held-out losses there; None: not finite, or none."""
 TARGET_AT = 0.5
 """Of the updates that were made: the loss that the base has there is the target, so that head may take twice as many."""
+DIVERGED = 10.0
+"""Times the other's held-out loss, of a run that has none left."""
 
 
 def target(base: Losses) -> float | None:
@@ -30,14 +32,24 @@ def target(base: Losses) -> float | None:
 
 def updates(base: Losses, head: Losses, loss: float) -> list[float]:
     """Return the log ratio of the updates that head and base take to a loss, one a seed."""
-    return [math.log(_updates(head[seed], loss) / _updates(base[seed], loss)) for seed in base]
+    tried = max(steps[-1] for side in (base, head) for steps, _, _ in side.values())
+    return [math.log(_updates(head[seed], loss, tried) / _updates(base[seed], loss, tried)) for seed in base]
 
 
 def held_out(base: Losses, head: Losses) -> list[float]:
-    """Return the log ratio of the last held-out losses of head and base, one a seed; none where there are no such losses."""
-    ends = [(base[seed][2][-1], head[seed][2][-1]) for seed in base]
-    both = [(own, other) for own, other in ends if own is not None and other is not None and own > 0 and other > 0]
-    return [math.log(other / own) for own, other in both] if len(both) == len(ends) else []
+    """Return the log ratio of the last held-out losses of head and base, one a seed; none where the base has no such losses.
+
+    A run that diverged on one side alone has none there: it counts as `DIVERGED` times the other's.
+    """
+    ends = [(_last(base[seed]), _last(head[seed])) for seed in base]
+    if any(own is None for own, _ in ends):
+        return []
+    return [math.log(other / own) if own and other else math.log(DIVERGED) for own, other in ends]
+
+
+def _last(losses: tuple[Sequence[int], Sequence[float | None], Sequence[float | None]]) -> float | None:
+    last = losses[2][-1]
+    return last if last is not None and last > 0 else None
 
 
 def difference(base: Losses, head: Losses) -> float | None:
@@ -60,7 +72,7 @@ def difference(base: Losses, head: Losses) -> float | None:
     return largest
 
 
-def _updates(losses: tuple[Sequence[int], Sequence[float | None], Sequence[float | None]], loss: float) -> float:
+def _updates(losses: tuple[Sequence[int], Sequence[float | None], Sequence[float | None]], loss: float, tried: int) -> float:
     steps, train, _ = losses
     reached = crossing(steps, train, loss)
-    return 2.0 * steps[-1] if reached is None else max(reached, 1.0)
+    return max(2.0 * tried if reached is None else reached, 1.0)

@@ -16,7 +16,7 @@ NAMED = 3
 """Benchmarks of one verdict that a sentence names; further ones are counted."""
 LONG = 60
 """Columns of a name in a sentence."""
-HEADS = ("benchmark", "verdict", "of", "base", "head", "change", "interval", "n", "could be seen from", "note")
+HEADS = ("benchmark", "verdict", "of", "base", "head", "change", "interval", "n", "seen every other time", "note")
 
 
 def finding(found: Comparison) -> str:
@@ -59,15 +59,18 @@ def method(found: Comparison) -> str:
         said.append(
             f"A change is the geometric mean of head / base over the {several}; its 95 % interval and its tests are exact: "
             f"they flip the sign of each {readable.listed(units, 'or')} (sign-flip test). Two stages: what screening flags, "
-            f"at {share} in all, is measured anew, and called a change where it shows again at {share}; its figures are "
-            "those of the second stage alone."
+            f"at {share} in all, is measured anew, and called a change where it shows again at {share}; the figures of what "
+            "was measured anew are those of the second stage alone."
         )
     if "memory" in there:
         said.append("Memory is the peak of tensors, one exact reading of each side: it has no interval, and none is drawn.")
     if TOGETHER in there:
         said.append("Time to a loss is the product of the changes of time and of updates, at 90 %; it fails nothing.")
     if found.control is not None:
-        said.append("The control is the base a second time in the same blocks: where it is flagged, no time is believed.")
+        said.append(
+            "The control is the base a second time, in the first benchmark of each block: where it is flagged, no time is "
+            "believed."
+        )
     said.append(f"Shaded is what does not matter; what does is {tolerances(found)}. Twice and half lie equally far from 0.")
     return " ".join(said)
 
@@ -124,14 +127,15 @@ def _row(found: Comparison, row: Row) -> dict[str, str]:
     if row.metric in ("time", "memory") and row.base is not None:
         form = readable.seconds if row.metric == "time" else readable.size
         said["base"] = form(row.base)
-        # A time is that of a wall clock, which a change of CPU time says nothing of.
-        said["head"] = "" if change.clock == "cpu" else form(row.base * ratio.value)
+        # A time is that of a wall clock, which a change of CPU time says nothing of; memory is compared to a byte at least.
+        least = 1.0 if row.metric == "memory" else 0.0
+        said["head"] = "" if change.clock == "cpu" else form(max(row.base, least) * ratio.value)
     said["change"] = signed(ratio.value)
     if ratio.low is not None and ratio.high is not None:
         said["interval"] = f"{signed(ratio.low)} to {signed(ratio.high)}"
     said["n"] = f"{ratio.n:,}"
     if change.verdict == "undecided" and row.metric != "memory" and change.smallest_detectable is not None:
-        said["could be seen from"] = readable.percent(change.smallest_detectable)
+        said["seen every other time"] = readable.percent(change.smallest_detectable)
     return said | {"note": "; ".join(_notes(row))}
 
 
