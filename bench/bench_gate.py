@@ -53,6 +53,7 @@ while True:
 """A neighbour: works and rests, a second of each on average."""
 BLOCKS = gate.LOOKS[-1] + CONFIRMING
 DRAWS = 1000
+PEERS = ("pytest-benchmark", "asv", "pyperf")
 
 
 def main() -> None:
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--label", help="what ran beside; default: quiet, or so many neighbours")
     parser.add_argument("--levels", type=int, nargs="*", default=LEVELS, help="these slowdowns alone, in percent")
     parser.add_argument("--time", default="140", help="of live: --time for each benchmark, in seconds")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, help="of peers: these alone")
     asked = parser.parse_args()
     label = asked.label or (f"{asked.load} neighbours" if asked.load else "quiet")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ def main() -> None:
         elif asked.what == "live":
             live(subject, asked.runs, asked.levels, float(asked.time), label)
         else:
-            peers(subject, asked.runs)
+            peers(subject, asked.runs, asked.peers)
 
 
 def _amounts() -> dict[str, int]:
@@ -147,17 +149,17 @@ def live(subject: Path, runs: int, levels: Sequence[int], seconds: float, label:
 # ---- peers
 
 
-def peers(subject: Path, runs: int) -> None:
+def peers(subject: Path, runs: int, some: Sequence[str]) -> None:
     """Let each peer measure base and then head, as its handbook says, and keep whether it called a benchmark slower."""
     sides = {name: subject.parent / name for name in ("base", "head")}
     for name, branch in (("base", "base"), ("head", "main")):
         gate_subject.git(subject, "worktree", "add", "--quiet", "--detach", str(sides[name]), branch)
-    for _ in range(runs):
-        for peer in (_pytest_benchmark, _asv, _pyperf):
-            began = time.monotonic()
-            for rule, slower in peer(sides).items():
-                _append("peers.jsonl", rule=rule, seconds=round(time.monotonic() - began, 1), slower=slower)
-                print(rule, slower, flush=True)
+    measure = dict(zip(PEERS, (_pytest_benchmark, _asv, _pyperf), strict=True))
+    for _, peer in itertools.product(range(runs), some):
+        began = time.monotonic()
+        for rule, slower in measure[peer](sides).items():
+            _append("peers.jsonl", rule=rule, seconds=round(time.monotonic() - began, 1), slower=slower)
+            print(rule, slower, flush=True)
 
 
 def _pytest_benchmark(sides: dict[str, Path]) -> dict[str, dict[str, bool]]:
