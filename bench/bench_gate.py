@@ -286,13 +286,15 @@ def _say_recorded(blocks: Sequence[dict[str, Any]], label: str, level: int) -> N
         several = [block["effects"][name] for block in blocks if block["run"] == run and name in block["effects"]]
         walls += [wall for wall, _ in several]
         free = 0
-        for start in range(len(several) - BLOCKS + 1):
+        for start in range(len(several)):
             verdict, used = _compared(several[start:])
+            if start + used > len(several):
+                continue  # it would have gone on
             tried.append(verdict)
             if start >= free:
                 apart.append(verdict)
                 free = start + used
-        if len(several) >= BLOCKS:
+        if several:
             drawn += [_compared(generator.choices(several, k=BLOCKS))[0] for _ in range(DRAWS)]
     if tried:
         row = f"{tried.count('slower')} of {len(tried)}"
@@ -312,9 +314,12 @@ def _compared(several: Sequence[Sequence[float]]) -> tuple[str, int]:
         return {"it": {clock: values[:count] for clock, values in clocks.items()}}
 
     flag = next((flags["it"] for flags in gate.screening(["it"], blocks) if flags), None)
+    needed = used + (CONFIRMING if flag else 0)
+    if needed > len(several):
+        return "", needed
     screened = {clock: values[:used] for clock, values in clocks.items()}
     again = {clock: values[used : used + CONFIRMING] for clock, values in clocks.items()}
-    return gate.change(screened, flag, again if flag else None).verdict, used + (CONFIRMING if flag else 0)
+    return gate.change(screened, flag, again if flag else None).verdict, needed
 
 
 def _of_level(slower: dict[str, bool], level: int) -> Iterator[bool]:

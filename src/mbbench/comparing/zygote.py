@@ -1,8 +1,9 @@
 """A process that has imported what takes long and nothing of the user's, and forks a child for each side of a comparison.
 
 Run as a script, `python zygote.py`: it must not import mbbench, which may be the package that is compared. Each line of its
-input is JSON, {"sides": [{"name", "tree", "other", "folder"}, ...], "socket", "arguments": [...], "threads"}; it forks a
-child for each side in that order and answers with a line {"name", "pid"} for each, and {"name", "status"} as each ends.
+input is JSON, {"sides": [{"name", "tree", "other", "folder"}, ...], "socket", "arguments": [...], "threads", "cores"}; it
+forks a child for each side in that order and answers with a line {"name", "pid"} for each, and {"name", "status"} as each
+ends.
 Easy to get wrong: comparing identical code in silence, where a module of the other tree was found first; so all modules are
 looked at when a child ends.
 """
@@ -54,6 +55,8 @@ def _fork(side: dict[str, str], asked: dict[str, Any], parked: ModuleType) -> in
         for stream in (0, 1):
             os.dup2(nothing, stream)
         torch.set_num_threads(asked["threads"])
+        if asked["cores"]:
+            os.sched_setaffinity(0, asked["cores"])
         status = _run(side, asked["socket"], asked["arguments"], parked)
     finally:
         os._exit(status)
