@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from mbbench.case import UsageError
-from mbbench.comparing import blocks, comparison, trees
+from mbbench.comparing import blocks, children, comparison, trees
 from mbbench.comparing.children import Block, NotComparableError, Side, Zygote
 from mbbench.comparing.course import Course
 from mbbench.reporting import compared, compared_files, compared_words, gate
@@ -202,6 +202,26 @@ def test_a_benchmark_that_only_one_side_can_run_is_lost_with_its_reason(tmp_path
     assert block.lost["bench/test_x.py::test_new"].startswith("base: failed in call")
     assert "never called benchmark" in block.lost["bench/test_x.py::test_never"]
     assert "bench/test_x.py::test_plain" in block.found
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen here")
+def test_all_sides_of_a_block_share_as_many_cores_as_they_have_threads(tmp_path, quick, zygote):
+    bench = """
+import os
+import toy
+
+def test_alone(benchmark):
+    benchmark(toy.work)
+    assert not "cores", sorted(os.sched_getaffinity(0))
+"""
+    root, own = project(tmp_path, bench), os.sched_getaffinity(0)
+    with trees.trees("base", None, "bench", root) as made:
+        (why,) = one_block(zygote, made).failed.values()  # on both sides, so head's words stand for both
+    assert why.count(",") == 0  # one core
+    assert {core for seed in range(50) for core in children._cores(1, seed)} == own  # now this, now that
+    assert set(children._cores(len(own), 0)) == own
+    assert children._cores(len(own) + 1, 0) == []
+    assert children._cores(1, 7) == children._cores(1, 7)
 
 
 def test_what_fails_after_its_calls_on_one_side_alone_is_lost_and_on_both_is_told(tmp_path, quick, zygote):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mbbench.reporting.analysis import curves as curves
     from mbbench.reporting.analysis import load as load
     from mbbench.reporting.reported import report as report
+    from mbbench.watching import watch as watch
 
 _HOME = {
     "Budget": "mbbench.case",
@@ -31,6 +32,7 @@ _HOME = {
     "load": "mbbench.reporting.analysis",
     "report": "mbbench.reporting.reported",
     "run": "mbbench.api",
+    "watch": "mbbench.watching",
 }
 __all__ = [*_HOME, "__version__"]
 
