@@ -145,7 +145,9 @@ def test_convergence_is_judged_by_paired_seeds_and_other_bits_are_told(tmp_path)
     git(root, "branch", "-f", "base", "HEAD~1")
     found = Comparison("a", "b")
     with trees.trees("base", "main", "bench", root) as made:
-        untimed.convergence(course(made, found), course(made, found).collect().both, 30.0)
+        names = [f"test_trains[toy:{name}-n64-b8-slice]" for name in ("same", "slower", "other_bits", "worse")]
+        tests = [f"bench/test_x.py::{name}" for name in (*names, "test_other")]
+        untimed.convergence(course(made, found), tests, 30.0)
     said = {(row.name.partition("toy:")[2].partition("-")[0], row.change.clock): row.change for row in found.rows}
     assert said["same", "updates"].ratio.value == 1.0
     assert said["slower", "updates"].verdict == "slower"
