@@ -1,6 +1,6 @@
 """Can the gate be believed? False alarms on identical code and power on real slowdowns, ours beside its peers.
 
-Not a test, and not quick; one command each, in any order, each appending to files in results/gate/:
+Not a test, and not quick; one command each, in any order, each appending to files in docs/gate/:
 
     python bench/bench_gate.py record --minutes 60 [--load 1]   blocks of a known base and head, once and for all
     python bench/bench_gate.py live --runs 20                   whole runs of `mbbench compare`, as a user starts them
@@ -40,7 +40,7 @@ from mbbench.comparing.comparison import CONFIRMING
 from mbbench.comparing.course import BLOCKS_A_ZYGOTE
 from mbbench.reporting import gate
 
-FOLDER = Path("results/gate")
+FOLDER = Path("docs/gate")
 TESTS = {f"bench/test_work.py::test_work[{kind}-{level}]": (kind, level) for kind in KINDS for level in LEVELS}
 BURN = """
 import random, time

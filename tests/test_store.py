@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -6,7 +7,7 @@ import pytest
 
 from mbbench.case import Budget, Case, UsageError
 from mbbench.record import Environment, Measurement, Record, encode
-from mbbench.store import StoreError, append, drop_if_empty, load_file, load_records, results_file
+from mbbench.store import StoreError, append, drop_if_empty, files, load_file, load_records, results_file
 
 
 def environment(time: str = "2026-11-23T12:00:00.123Z", commit: str | None = "4f1c2ab" * 5) -> Environment:
@@ -181,3 +182,12 @@ def test_records_kept_as_data_are_read_where_they_are_named_and_not_among_others
         append(tmp_path / folder / "x.jsonl", record(repeat))
     assert {each.repeat for each in load_records(tmp_path / "results")} == {0, 1}
     assert [each.repeat for each in load_records(tmp_path / "results/reference")] == [2]
+
+
+def test_what_is_kept_of_results_are_records_that_a_report_of_ones_own_leaves_out():
+    """A file of another kind under results/ would stop `make bench` at its report, in every fresh clone."""
+    root = Path(__file__).parent.parent
+    listed = subprocess.run(["git", "ls-files", "results"], cwd=root, capture_output=True, text=True, check=False).stdout
+    kept = [root / name for name in listed.splitlines()]
+    assert all("reference" in path.relative_to(root).parts for path in kept)
+    assert not set(kept) & set(files(root / "results"))
