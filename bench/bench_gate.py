@@ -31,7 +31,7 @@ from typing import Any
 
 import gate_subject
 from gate_subject import KINDS, LEVELS
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from mbbench.comparing import trees
 from mbbench.comparing.blocks import CLOCKS, effects, turns
@@ -327,16 +327,8 @@ def _of_level(slower: dict[str, bool], level: int) -> Iterator[bool]:
 
 
 def _share(count: int, of: int) -> str:
-    low, high = clopper_pearson(count, of)
+    low, high = binomtest(count, of).proportion_ci(method="exact")  # Clopper and Pearson 1934, Biometrika 26
     return f"{count} of {of} | {100 * low:.1f} to {100 * high:.1f} %"
-
-
-def clopper_pearson(count: int, of: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact interval of a share (Clopper and Pearson 1934, Biometrika 26)."""
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, count, of - count + 1)) if count else 0.0
-    high = float(beta.ppf(1 - tail, count + 1, of - count)) if count < of else 1.0
-    return low, high
 
 
 if __name__ == "__main__":

@@ -114,6 +114,22 @@ def test_the_notebooks_two_loops_are_told_what_their_comparison_measures():
     assert not optimizer._optimizer_step_post_hooks
 
 
+def test_what_is_said_amid_a_look_tries_a_copy_without_its_hooks():
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
+    watched = mbbench.watch([(X, Y)] * 40, net, optimizer)
+    for x, y in watched:
+        optimizer.zero_grad()
+        nn.functional.mse_loss(net(x), y).backward()
+        optimizer.step()
+        if watched._look.on and not watched.seen.probes:
+            hooks = len(net._forward_hooks)
+            watched.lines()
+            assert len(net._forward_hooks) == hooks > 0
+    assert [probe.rows for probe in watched.seen.probes] == [1, 5, 10, 20]
+    assert {look.rows for look in watched.seen.looks} == {5 * watching.LOOK}  # those of the copies are not among them
+
+
 def test_a_slow_loader_is_named():
     class Slow:
         def __iter__(self):

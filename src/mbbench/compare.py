@@ -36,7 +36,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON, on the output.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write it as a page, one file: a picture and a table.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown: a step summary.")] = None,
-    comment: Annotated[Path | None, typer.Option(help="Write it as Markdown that fits into a comment: 64 KiB.")] = None,
+    comment: Annotated[Path | None, typer.Option(help="Write it as Markdown that fits into a comment: 60 kB.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write it as JUnit's XML.")] = None,
     annotate: Annotated[bool, typer.Option(help="Print GitHub annotations of regressions.")] = False,
     strict: Annotated[bool, typer.Option(help="Exit code 3 for undecided, 4 for an unreliable run.")] = False,

@@ -194,7 +194,8 @@ class Watch:
         seen, model, inputs = self.seen, self._model(), self._look.inputs
         seen.peak_bytes, seen.free_bytes = _memory(seen.device)
         if model is not None and inputs is not None:
-            seen.probes, seen.unprobed = probing.probe(model, *inputs, self._look.wait)
+            with self._look.paused():  # a copy of the model would have its hooks too
+                seen.probes, seen.unprobed = probing.probe(model, *inputs, self._look.wait)
         place = _ALL.index(self) if self in _ALL else 0
         return seen_words.lines(seen, [other.seen for other in _ALL[:place]])
 

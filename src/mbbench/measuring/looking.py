@@ -5,8 +5,9 @@ go; a compiled model would be compiled anew for a hook, so it gets none; and a l
 of its optimizer, in which no other of its hooks may come or go, so there they stay (`hold`).
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -76,6 +77,15 @@ class Looking:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the hooks away inside, and put back those that there were."""
+        there = bool(self._hooks)
+        self.pause()
+        yield
+        if there:
+            self.resume()
 
     def batch(self, loader_s: float, step_s: float) -> None:
         """Count a step that has ended, the loader's part in it included."""
