@@ -8,7 +8,7 @@ import torch
 
 from mbbench import case as names
 from mbbench.case import Case
-from mbbench.measuring import batches, training
+from mbbench.measuring import batches, optimizers
 from mbbench.measuring.files import Files, Stored
 
 X = torch.arange(10.0).reshape(10, 1)
@@ -103,4 +103,4 @@ def test_weights_are_added_up_in_float32_at_least(start_epoch):
 
 def test_the_names_of_loaders_and_optimizers_are_those_that_exist():
     assert {*batches._BATCHES, "stream"} == set(names.LOADERS)
-    assert set(training.OPTIMIZERS) == set(names.OPTIMIZERS)
+    assert set(optimizers.OPTIMIZERS) == set(names.OPTIMIZERS)

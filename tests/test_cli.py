@@ -1,20 +1,24 @@
 """The command line as a person types it: what it says, its exit codes, and that nothing measured is lost."""
 
+import functools
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 import webbrowser
 
 import planted
 import pytest
+import torch
 
 import mbbench
 from mbbench import cli, store
+from mbbench.case import UsageError
 from mbbench.record import encode
 
 TINY = ("--seconds", "0.02", "--repeats", "1", "--seeds", "1", "--max-steps", "20", "--threads", "1")
@@ -125,6 +129,61 @@ def test_bad_input_gets_one_clear_line_and_exit_code_2(typed, tmp_path, words, s
     assert err.startswith(f"mbbench: {said}")
     assert err.count("\n") == 1
     assert not out
+
+
+THEIRS = """
+import torch, mbbench
+from torch.nn.functional import cross_entropy, mse_loss
+x, y = torch.randn(40, 4), torch.arange(40) % 3
+made = lambda **changes: mbbench.Problem(
+    **{"model": lambda: torch.nn.Linear(4, 3), "loss": cross_entropy, "data": (x, y)} | changes)
+def vector(): return made(loss=lambda found, y: cross_entropy(found, y, reduction="none"))
+def shapes(): return made(data=(x[:, :3], y))
+def unset(): return made(data=(x.masked_fill(x > 1.5, torch.nan), y))
+def endless(): return made(data=(row for row in x))
+def labels(): return made(data=(x, y + 1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ("shape", "theirs.py has no attribute 'shape': did you mean 'shapes'?"),
+        ("vector", "the loss has shape (32,): return one number, the mean over the rows"),
+        ("shapes", "one step on 32 rows fails: RuntimeError: mat1 and mat2 shapes cannot be multiplied (32x3 and 4x3)"),
+        ("unset", "data holds a value that is not finite (NaN or infinite) in row "),
+        ("endless", "data is a generator, which does not say how many rows it has"),
+        ("labels", "one step on 32 rows fails: IndexError: Target 3 is out of bounds."),
+    ],
+)
+def test_a_problem_that_cannot_work_is_told_so_before_anything_is_measured(typed, tmp_path, problem, said):
+    (tmp_path / "theirs.py").write_text(THEIRS)
+    code, out, err = typed("run", f"theirs.py:{problem}")
+    assert code == 2
+    *_, line = err.splitlines()
+    assert line.startswith(f"mbbench: {said}")
+    assert not out
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_file_that_does_not_import_shows_its_own_traceback_and_none_of_ours(typed, tmp_path):
+    (tmp_path / "theirs.py").write_text("import mbbench\ndef half(): return 1 / 0\nproblem = half()\n")
+    code, _, err = typed("run", "theirs.py:problem")
+    assert code == 2
+    first, *frames, line = err.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert frames[0].endswith('theirs.py", line 3, in <module>')
+    assert frames[-1] == "ZeroDivisionError: division by zero"
+    assert "site-packages" not in err
+    assert "measuring" not in err
+    assert line == "mbbench: ZeroDivisionError: division by zero (theirs.py, line 2)"
+
+
+def test_a_problem_that_cannot_be_sent_to_a_process_is_told_so():
+    locked = functools.partial(torch.nn.functional.mse_loss, reduction=threading.Lock())
+    problem = mbbench.Problem(model=lambda: None, loss=locked, data=([[1.0]], [[1.0]]))
+    with pytest.raises(UsageError, match=r"the problem cannot be sent to a process of its own .*lock.*file\.py:problem"):
+        mbbench.run(problem)
 
 
 def test_report_puts_two_folders_side_by_side_writes_its_figures_and_opens_the_page(typed, tmp_path, monkeypatch):

@@ -14,8 +14,9 @@ from mbbench.case import Case
 from mbbench.measuring import ensemble, target_pass, tuning, vectorising
 from mbbench.measuring.ensemble import Ensemble, OneByOne, with_rate
 from mbbench.measuring.jobs import SearchPlan
+from mbbench.measuring.optimizers import OPTIMIZERS
 from mbbench.measuring.problems import resolve
-from mbbench.measuring.training import OPTIMIZERS, losses, mean_loss, prepare
+from mbbench.measuring.training import losses, mean_loss, prepare
 from mbbench.measuring.vectorising import refusal
 
 N = 230  # the last batch has 6 rows, at batch 32 as at 8

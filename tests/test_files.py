@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mbbench.case import Case, UsageError
-from mbbench.measuring import batches
+from mbbench.measuring import batches, streaming
 from mbbench.measuring import files as files_module
 from mbbench.measuring.files import Files, Stored, choose, window_rows
 from mbbench.measuring.problems import Problem
@@ -54,7 +54,7 @@ def small_windows(monkeypatch):
     """Windows of 100 rows out of chunks of 10, groups of at most 20."""
     monkeypatch.setattr(files_module, "WINDOW_BYTES", 100 * (ROW_BYTES + 8))
     monkeypatch.setattr(files_module, "CHUNK_BYTES", 10 * ROW_BYTES)
-    monkeypatch.setattr(batches, "GROUP_BYTES", 20 * ROW_BYTES)
+    monkeypatch.setattr(streaming, "GROUP_BYTES", 20 * ROW_BYTES)
 
 
 def problem(files, **fields) -> Problem:
@@ -397,7 +397,7 @@ def broken(tmp_path, monkeypatch):
         ({"x": "none.npy", "y": "none.npy"}, "the files hold 0 rows"),
         ({"x": "text.npy", "y": "y.npy"}, "text.npy is no array of numbers: write it with numpy.save"),
         ({"x": "cut.npy", "y": "y.npy"}, "cut.npy ends before its 20 rows do"),
-        ({"path": "rows.csv", "target": "y"}, "Files.path='rows.csv', target='y'. names no rows: expected Files"),
+        ({"path": "rows.txt", "target": "y"}, "Files.path='rows.txt', target='y'. names no rows: expected Files"),
         ({"path": "words.parquet"}, "Files.path='words.parquet'. names no rows"),
         ({}, "Files.. names no rows"),
         ({"path": "text.parquet", "target": "y"}, "text.parquet is no Parquet file"),

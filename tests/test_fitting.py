@@ -104,7 +104,10 @@ def test_where_not_even_one_row_fits_nothing_is_returned(tmp_path):
 
 def test_a_model_that_cannot_be_trained_ends_the_search_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = "import torch, mbbench\nproblem = mbbench.Problem(model=lambda: torch.nn.Linear(3, 1), loss=lambda p, y: 1 / 0,"
+    text = (
+        "import torch, mbbench\ndef loss(p, y): return p.mean() if len(y) == 9 else 1 / 0\n"  # the first step is tried on 9
+    )
+    text += "problem = mbbench.Problem(model=lambda: torch.nn.Linear(3, 1), loss=loss,"
     (tmp_path / "broken.py").write_text(text + " data=(torch.ones(9, 3), torch.ones(9, 1)))\n")
     found = api.max_batch("broken.py:problem", memory_budget="100MiB", results=tmp_path)
     assert found.largest is None

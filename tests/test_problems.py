@@ -131,7 +131,7 @@ def test_a_module_starts_every_run_from_its_own_parameters():
         ({"model": 3}, "model is a int: give a torch module"),
         ({"loss": "mse"}, "loss is a str: give a function"),
         ({"data": (X, Y[:5])}, "data has 10 rows of features and 5 targets"),
-        ({"data": X.numpy()}, "data is a ndarray: expected two tensors"),
+        ({"data": X.numpy()}, "data is a ndarray: expected tensors or arrays"),
         ({"held_out": 1.0}, "held_out is 1.0: expected a share"),
         ({"weight": 2.0}, "weight is a float: give a function"),
     ],

@@ -147,7 +147,7 @@ def measured(
             "JSONDecodeError: Expecting value: line 1 column 1 (char 0) (user.py, line {json})",
         ),
         ("late_error", "convergence", "error", "train", "ZeroDivisionError: division by zero (user.py, line {1 / 0})"),
-        ("bad_data", "time", "error", "data", "UsageError: data(8, 0) returned 3 rows and 3 targets"),
+        ("bad_data", "time", "error", "data", "UsageError: data(8, 0) returned 3 rows"),
         ("bad_model", "time", "error", "model", "ValueError: no such layer (user.py, line {raise error})"),
     ],
     ids=lambda value: value if value.isidentifier() else "",
@@ -167,10 +167,10 @@ def test_a_cell_that_fails_ends_with_its_status_and_the_next_one_is_measured(use
 
 @pytest.mark.parametrize(("problem", "phase"), [("hangs", "warm-up"), ("hanging_data", "data")])
 def test_a_cell_that_hangs_is_killed_after_its_timeout(user, problem, phase):
-    (hung, _), (after, _) = measured(problem, "good", timeout_s=1.0)
+    (hung, _), (after, _) = measured(problem, "good", timeout_s=2.5)
     assert hung.measurement.status == "timeout"
-    assert hung.measurement.message == f"no answer within 1 s, in phase {phase}"
-    assert 1.0 <= hung.measurement.cell_s < 3.0
+    assert hung.measurement.message == f"no answer within 2.5 s, in phase {phase}"
+    assert 2.5 <= hung.measurement.cell_s < 5.0
     assert after.measurement.status == "ok"
 
 

@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional
 
 from mbbench.case import Case
+from mbbench.measuring.optimizers import OPTIMIZERS
 from mbbench.measuring.problems import Problem, resolve
-from mbbench.measuring.training import OPTIMIZERS, mean_loss, prepare, train
+from mbbench.measuring.training import mean_loss, prepare, train
 
 N = 1797  # all digits, in their stored order (K4)
 MICRO_BATCHES = {1: (1797, 1), 7: (257, 5), 64: (29, 5), 256: (8, 5), 1024: (2, 773)}  # K4: updates, rows of the last

@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "mbbench"
 GROUND = (
     *("__init__", "axes", "case", "record", "scrub", "store", "maxbatch", "listing", "search"),
-    *("notebook_data", "placing", "profile", "readings", "scaling", "seen"),
+    *("notebook_data", "options", "placing", "profile", "readings", "scaling", "seen", "usage"),
 )
 HEAVY = ("torch", "pandas", "seaborn", "matplotlib", "scipy")
 

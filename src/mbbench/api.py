@@ -148,8 +148,9 @@ def max_batch(
     max_bytes = None if memory_budget is None else read_bytes(memory_budget)
     name, place = asked.named(problem)
     given = {"threads": physical_cores()} | {key: value for key, value in axes.items() if value is not None}
-    grid(name, n_samples=2**62 if n is None else n, batch_size=maximum, **given)
-    facts, (rows,) = asked.looked_at(name, place, str(given.get("device", "cpu")), n, timeout_s)
+    (asked_for,) = grid(name, n_samples=2**62 if n is None else n, batch_size=maximum, **given)
+    device = str(given.get("device", "cpu"))
+    facts, (rows,) = asked.looked_at(name, place, device, n, timeout_s, asked_for.own_names, [asked_for])
     largest = rows if maximum is None else maximum
     if not 1 <= minimum <= largest <= rows:
         raise UsageError(f"min is {minimum} and max is {largest}: expected 1 <= min <= max <= {rows}, the number of rows")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mbbench.case import UsageError, check_name
+from mbbench.case import Cell, UsageError, check_name
 from mbbench.measuring import session
 from mbbench.measuring.jobs import ASKED, Facts, Place, locate
 from mbbench.record import Kind
@@ -24,26 +24,51 @@ def kinds(measure: Sequence[str]) -> list[Kind]:
 
 
 def named(problem: str | Problem) -> tuple[str, Place]:
-    """Return a problem's name for records, and where a worker finds it."""
+    """Return a problem's name for records, and where a worker finds it.
+
+    Raises:
+        UsageError: it is neither a name nor a Problem, or holds what cannot be sent to another process.
+    """
     if isinstance(problem, str):
         return locate(problem, Path.cwd())
     import cloudpickle
 
-    return "python:problem", Place("", cloudpickle.dumps(problem))
+    from mbbench.measuring.problems import Problem
+
+    if not isinstance(problem, Problem):
+        raise UsageError(f"problem is a {type(problem).__name__}: give a name or a mbbench.Problem")
+    try:
+        return "python:problem", Place("", cloudpickle.dumps(problem))
+    except Exception as error:  # whatever a stranger's objects raise when they are asked for their state
+        raise UsageError(
+            f"the problem cannot be sent to a process of its own ({type(error).__name__}: {error}): make open files, locks, "
+            "generators and connections inside a function, or put the problem into a file and name it file.py:problem"
+        ) from None
 
 
 def looked_at(
-    name: str, place: Place, device: str | Iterable[str], n: int | Iterable[int] | None, timeout_s: float
+    name: str,
+    place: Place,
+    device: str | Iterable[str],
+    n: int | Iterable[int] | None,
+    timeout_s: float,
+    own: Iterable[str] = (),
+    cells: Iterable[Cell] = (),
 ) -> tuple[Facts, list[int]]:
     """Return what is to be known of a problem and of this machine, and the numbers of training rows.
+
+    `own` are loaders, optimizers and schedules of the user's; a problem of theirs is tried in a step of each of the
+    `cells` that makes another kind of step.
 
     Raises:
         UsageError: the problem cannot be used, has not as many rows, or no device is here.
     """
     devices = [device] if isinstance(device, str) else list(device)
-    facts = session.describe(name, place, devices, timeout_s)
+    facts = session.describe(name, place, devices, timeout_s, own)
     if facts.error is not None:
-        raise UsageError(facts.error)
+        raise UsageError(facts.error, facts.traceback)
+    if ":" in name and "cpu" in devices:  # a problem of the user's own
+        session.try_step(name, place, cells, timeout_s)
     if all(facts.unavailable[device] for device in devices):
         raise UsageError(f"{facts.unavailable[devices[0]]}: use --device cpu, or run where there is one")
     sizes = [facts.default_samples] if n is None else [n] if isinstance(n, int) else list(n)

@@ -9,10 +9,15 @@ import difflib
 import math
 import re
 from collections.abc import Collection
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Self
 
 import msgspec
+
+from mbbench.options import OPTIONS as OPTIONS
+from mbbench.options import OWN_OPTIONS, check_option
+from mbbench.usage import UsageError as UsageError
+from mbbench.usage import check_name as check_name
+from mbbench.usage import check_relative
 
 PROBLEMS = {
     "notebook": "the notebook's 5 rows, nn.Linear(3, 1), squared error",
@@ -35,21 +40,7 @@ LOADERS = {
 }
 OPTIMIZERS = {"sgd": "plain SGD", "momentum": "SGD with momentum 0.9", "adam": "Adam, torch's defaults"}
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-OPTIONS = {
-    # Where the rows lie while the clock runs: on the device, or in host memory and moved batch by batch.
-    "rows": ("device", "host"),
-    # A diagnostic of the memory pass: with glibc's mmap threshold at 64 KiB freed tensors go back to the system at once,
-    # and the resident set follows the tensors.
-    "malloc": ("default", "mmap64k"),
-    # Of the target pass: a learning rate searched at each batch size, or that of the reference run at all of them, as it is
-    # or scaled by the batch size or by its square root.
-    "lr_policy": ("tuned", "fixed", "linear", "sqrt"),
-}
 FULL = "full"
-
-
-class UsageError(ValueError):
-    """Something was asked for that cannot be; the message says what came, what was expected and what to do."""
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +51,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         n_samples: rows of the training set.
         batch_size: samples per parameter update; None is the full batch.
         micro_batch: samples per forward pass (gradient accumulation); None is the whole batch.
-        loader: how rows reach the model, one of `LOADERS`.
-        optimizer: one of `OPTIMIZERS`.
+        loader: how rows reach the model, one of `LOADERS`, or the user's own as "file.py:name" or "module:name".
+        optimizer: one of `OPTIMIZERS`, or the user's own likewise.
         lr: learning rate; None is the problem's own (the record says which it was).
         device: "cpu", "cuda", "cuda:1", "mps" ...
         dtype: one of `DTYPES`.
@@ -112,10 +103,15 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         """Return the value of an option, its default where none was given."""
         return dict(self.options).get(name, OPTIONS[name][0])
 
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """What it names of the user's own beside the problem: loader, optimizer, schedule, metric, meter."""
+        return tuple(name for name in (self.loader, self.optimizer, *map(self.option, OWN_OPTIONS)) if ":" in name)
+
     def __str__(self) -> str:
         """Name the cell: unique, readable, a pytest id, never a path."""
         parts = [
-            self.problem.replace("/", ".").replace("\\", "."),
+            self.problem,
             f"n{self.n_samples}",
             f"b{FULL if self.batch_size is None else self.batch_size}",
             self.loader,
@@ -137,7 +133,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         if not self.shuffle:
             parts.append("ordered")
         parts += [f"{name}={value}" for name, value in self.options]
-        return "-".join(parts)
+        return "-".join(parts).replace("/", ".").replace("\\", ".")
 
 
 class Case(Cell, frozen=True, kw_only=True):
@@ -190,14 +186,6 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
                 raise UsageError(f"{name} is {limit}: a limit is above 0")
 
 
-def check_name(what: str, name: str, known: Collection[str]) -> None:
-    """Raise UsageError, with the nearest known name, where `name` is not one of `known`."""
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UsageError(f"unknown {what} {name!r}: {hint}expected one of {', '.join(known)}")
-
-
 def check_problem(problem: str) -> None:
     """Raise UsageError where `problem` is neither built in nor of the form "file.py:name" or "module:name"."""
     if problem not in PROBLEMS and not SIZED.fullmatch(problem) and ":" not in problem:
@@ -214,11 +202,9 @@ def check_problem(problem: str) -> None:
 def check_cell(cell: Cell) -> None:
     """Check every field but whether there are enough rows; raise UsageError with what came and what was expected."""
     check_problem(cell.problem)
-    place = cell.problem.rpartition(":")[0]
-    if PurePosixPath(place).is_absolute() or PureWindowsPath(place).is_absolute():
-        raise UsageError(f"problem is {cell.problem!r}: a record holds no absolute path, give it relative")
-    check_name("loader", cell.loader, LOADERS)
-    check_name("optimizer", cell.optimizer, OPTIMIZERS)
+    check_relative("problem", cell.problem)
+    _check_own("loader", cell.loader, LOADERS)
+    _check_own("optimizer", cell.optimizer, OPTIMIZERS)
     check_name("dtype", cell.dtype, DTYPES)
     if not re.fullmatch(r"[a-z]+(:\d+)?", cell.device):
         raise UsageError(f'unknown device {cell.device!r}: expected "cpu", "cuda", "cuda:1", "mps" or "xpu"')
@@ -238,9 +224,16 @@ def check_cell(cell: Cell) -> None:
         raise UsageError(f"options are {cell.options}: expected sorted pairs, each name once")
     for name, value in cell.options:
         check_name("option", name, tuple(OPTIONS))
-        check_name(f"value of option {name}", value, OPTIONS[name])
+        check_option(name, value)
         if value == OPTIONS[name][0]:
             raise UsageError(f"option {name} is {value!r}, its default: leave it out")
+
+
+def _check_own(what: str, name: str, known: Collection[str]) -> None:
+    """Check a name that is known or the user's own."""
+    if ":" not in name:
+        check_name(what, name, known)
+    check_relative(what, name)
 
 
 def _check_batch(cell: Cell) -> None:

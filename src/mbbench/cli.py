@@ -47,17 +47,33 @@ def run(
     ] = None,
     lr_policy: Annotated[str, typer.Option(help="Of a target pass: tuned, fixed, linear, sqrt; comma-separated.")] = "tuned",
     n: Annotated[str | None, typer.Option(help="Training rows, comma-separated. Default: the problem's own.")] = None,
-    loader: Annotated[str, typer.Option(help=f"Of {', '.join(case.LOADERS)}.")] = "slice",
+    loader: Annotated[str, typer.Option(help=f"Of {', '.join(case.LOADERS)}, or your own: my_model.py:name.")] = "slice",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, xpu; comma-separated.")] = "cpu",
     micro_batch: Annotated[
         str | None, typer.Option(help="Samples per forward pass, comma-separated: gradient accumulation; none is without.")
     ] = None,
-    optimizer: Annotated[str, typer.Option(help=f"Of {', '.join(case.OPTIMIZERS)}.")] = "sgd",
+    optimizer: Annotated[
+        str, typer.Option(help=f"Of {', '.join(case.OPTIMIZERS)}, or your own: my_model.py:name, torch.optim:AdamW.")
+    ] = "sgd",
     lr: Annotated[str | None, typer.Option(help="Learning rates. Default: the problem's own.")] = None,
     dtype: Annotated[str, typer.Option(help=f"Of {', '.join(case.DTYPES)}.")] = "float32",
     threads: Annotated[str | None, typer.Option(help="Threads of one operation. Default: physical cores.")] = None,
     shuffle: Annotated[bool, typer.Option(help="A new order of the rows in every epoch.")] = True,
     rows: Annotated[str, typer.Option(help="Where the rows lie: device, or host (moved batch by batch).")] = "device",
+    autocast: Annotated[str, typer.Option(help="Model and loss under torch.autocast: none, bf16, fp16.")] = "none",
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Images and model in channels-last format.")
+    ] = False,
+    clip: Annotated[str, typer.Option(help="Largest norm of a gradient; larger ones are scaled down.")] = "none",
+    schedule: Annotated[
+        str, typer.Option(help="Your own learning-rate schedule: my_model.py:name, a function of the optimizer.")
+    ] = "none",
+    metric: Annotated[
+        str, typer.Option(help="Your own held-out metric: my_model.py:name, a function of prediction and target.")
+    ] = "none",
+    meter: Annotated[
+        str, typer.Option(help="Your own meter, read around each round: my_model.py:name, a function; joules, say.")
+    ] = "none",
     malloc: Annotated[str, typer.Option(help="default, or mmap64k: a diagnostic of the memory pass.")] = "default",
     measure: Annotated[
         str | None, typer.Option(help="Passes: time, convergence, memory, profile, target. Default: the first three.")
@@ -95,7 +111,16 @@ def run(
         dtype=split(dtype),
         threads=None if threads is None else numbers("threads", threads, int),
         shuffle=shuffle,
-        options={"rows": rows, "malloc": malloc},
+        options={
+            "rows": rows,
+            "autocast": autocast,
+            "channels_last": "yes" if channels_last else "no",
+            "clip": clip,
+            "schedule": schedule,
+            "metric": metric,
+            "meter": meter,
+            "malloc": malloc,
+        },
         measure=passes,
         seeds=seeds,
         repeats=repeats,
@@ -244,6 +269,8 @@ def main() -> None:
     try:
         app()
     except case.UsageError as error:
+        if error.details:
+            screen.print(error.details, soft_wrap=True, markup=False)
         screen.print(f"mbbench: {error}", soft_wrap=True, markup=False)
         sys.exit(2)
 

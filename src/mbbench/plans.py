@@ -145,8 +145,9 @@ def plan(
     }
     # Checked with any n before a worker is started (4 s), so that a slip is answered at once.
     checked = FULL if batch_size == AUTO else batch_size
-    grid(name, n_samples=2**62 if n is None else n, batch_size=checked, options=options, **axes)
-    facts, sizes = asked.looked_at(name, place, device, n, timeout_s)
+    asked_for = grid(name, n_samples=2**62 if n is None else n, batch_size=checked, options=options, **axes)
+    own = {each for cell in asked_for for each in cell.own_names}
+    facts, sizes = asked.looked_at(name, place, device, n, timeout_s, own, asked_for)
     if batch_size == AUTO:
         batch_size = default_sizes(max(sizes))
     cells = grid(name, n_samples=sizes, batch_size=batch_size, options=options, **axes)

@@ -56,6 +56,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
         train_s: seconds of training; the clock stands still during an evaluation.
         train_loss: mean loss of all training rows; None where it is not finite.
         heldout_loss: mean loss of the held-out rows; None where not finite or where there are none.
+        heldout_metric: the user's own metric of the held-out rows; empty where none was asked for.
     """
 
     step: tuple[int, ...]
@@ -64,6 +65,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     train_s: tuple[float, ...]
     train_loss: tuple[float | None, ...]
     heldout_loss: tuple[float | None, ...]
+    heldout_metric: tuple[float | None, ...] = ()
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         round_s: wall seconds of each timed round.
         round_cpu_s: CPU seconds of the process (all threads) in each round.
         round_event_s: seconds between two events on the accelerator, a cross-check of round_s.
+        meter: how much the user's own meter grew in each round, in its unit; empty where none was asked for.
         steps_per_round: updates in one round.
         samples_per_round: rows in one round.
         epochs_per_round: epochs started inside one round's clock.
@@ -120,6 +123,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     round_s: tuple[float, ...] = ()
     round_cpu_s: tuple[float, ...] = ()
     round_event_s: tuple[float, ...] = ()
+    meter: tuple[float, ...] = ()
     steps_per_round: int | None = None
     samples_per_round: int | None = None
     epochs_per_round: int | None = None

@@ -73,7 +73,8 @@ def bench_session(
     """Look at the problems and devices of a bench run; return the session and its jobs in order."""
     devices = sorted({job.case.device for job in jobs})
     places = {job.case.problem: job.place for job in jobs}
-    facts = {name: session.describe(name, place, devices, timeout_s) for name, place in places.items()}
+    own = {each for job in jobs for each in job.case.own_names}
+    facts = {name: session.describe(name, place, devices, timeout_s, own) for name, place in places.items()}
     begun = session.begin(facts, results, timeout_s, refuse=refuse)
     if results is not None:  # a smoke run makes one step: whether it fits is seen
         for name, place in places.items():

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from mbbench import notebook_data
 from mbbench.case import PROBLEMS, SIZED, UsageError, check_name
-from mbbench.measuring.problems import Pair, Problem
+from mbbench.measuring.files import Pair
+from mbbench.measuring.problems import Problem
 
 CONDITION = 100.0
 """Largest over smallest eigenvalue of the Hessian of `linear`; the largest is 1."""

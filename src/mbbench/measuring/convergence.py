@@ -11,15 +11,15 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from mbbench.case import Budget, Cell
-from mbbench.measuring import devices
+from mbbench.measuring import devices, optimizers
 from mbbench.measuring.batches import epochs
-from mbbench.measuring.training import OPTIMIZERS, Training, losses, train
+from mbbench.measuring.training import Training, held_out_metric, losses, train
 from mbbench.record import Curve, Phase
 
 EVALUATION_SHARE = 0.02
@@ -91,6 +91,7 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
     synchronise = devices.synchroniser(case.device)
     stream, done, train_s, evaluation_s = training.stream(), 0, 0.0, 0.0
     points: list[tuple[int, float, float, float | None]] = []
+    metrics: list[float | None] = []
     status, message = "ok", None
     most_s = math.inf if budget.max_seconds is None else budget.max_seconds
     chunk = max(1, int(most_s / CHECKS / _step_s(case))) if budget.max_seconds else sys.maxsize
@@ -107,6 +108,8 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
             break
         evaluation_0 = time.perf_counter()
         found = losses(training)
+        if case.option("metric") != "none":
+            metrics.append(_finite(held_out_metric(training)))
         evaluation_s += time.perf_counter() - evaluation_0
         points.append((step, train_s, *found))
         if step == 0 and not math.isfinite(found[0]):
@@ -121,7 +124,7 @@ def loss_curve(training: Training, budget: Budget, on_phase: Callable[[Phase], N
     return {
         "status": status,
         "message": message,
-        "curve": curve_of(points, case.n_samples, case.samples_per_step),
+        "curve": curve_of(points, case.n_samples, case.samples_per_step, metrics),
         "evaluation_s": evaluation_s,
         "measuring_s": train_s + evaluation_s,
     }
@@ -143,8 +146,13 @@ def samples_seen(step: int, n_samples: int, samples_per_step: int) -> int:
     return whole * n_samples + rest * samples_per_step
 
 
-def curve_of(points: list[tuple[int, float, float, float | None]], n_samples: int, samples_per_step: int) -> Curve:
-    """Return the curve of points, each of step, seconds of training, training and held-out loss."""
+def curve_of(
+    points: list[tuple[int, float, float, float | None]],
+    n_samples: int,
+    samples_per_step: int,
+    metrics: Sequence[float | None] = (),
+) -> Curve:
+    """Return the curve of points, each of step, seconds of training, training and held-out loss; and their metric."""
     seen = [samples_seen(point[0], n_samples, samples_per_step) for point in points]
     return Curve(
         step=tuple(point[0] for point in points),
@@ -153,6 +161,7 @@ def curve_of(points: list[tuple[int, float, float, float | None]], n_samples: in
         train_s=tuple(point[1] for point in points),
         train_loss=tuple(_finite(point[2]) for point in points),
         heldout_loss=tuple(_finite(point[3]) for point in points),
+        heldout_metric=tuple(metrics),
     )
 
 
@@ -167,7 +176,7 @@ def warm_up(training: Training, seconds: float = 0.0) -> None:
     """
     state = torch.random.get_rng_state()
     model = copy.deepcopy(training.model)
-    optimizer = OPTIMIZERS[training.case.optimizer](model.parameters(), training.lr)
+    optimizer = optimizers.make(training.case, model, training.lr)
     epoch, until = epochs(training.case, training.rows, training.weight), time.perf_counter() + seconds
     while True:
         train(model, training.loss, optimizer, itertools.islice(epoch(), WARM_UP_STEPS))

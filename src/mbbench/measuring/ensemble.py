@@ -22,9 +22,11 @@ from torch.func import functional_call, grad, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mbbench.measuring import optimizers
 from mbbench.measuring.batches import Batch, MicroBatch, epochs
 from mbbench.measuring.files import Stored
-from mbbench.measuring.training import OPTIMIZERS, Training, chunks, losses
+from mbbench.measuring.items import Items
+from mbbench.measuring.training import Training, chunks, losses
 
 Tensors = dict[str, Tensor]
 Losses = tuple[float, float | None]
@@ -34,7 +36,7 @@ Losses = tuple[float, float | None]
 def with_rate(training: Training, lr: float) -> Training:
     """Return the same training at its start, with another learning rate and its own model and order of rows."""
     model = copy.deepcopy(training.model)
-    optimizer = OPTIMIZERS[training.case.optimizer](model.parameters(), lr)
+    optimizer = optimizers.make(training.case, model, lr)
     epoch = epochs(training.case, training.rows, training.weight)
     return dataclasses.replace(training, model=model, optimizer=optimizer, lr=lr, epoch=epoch)
 
@@ -141,7 +143,7 @@ class Ensemble:
         self._model.train()
         return [found[place] for place in places]
 
-    def _means(self, places: Sequence[int], rows: Batch | Stored) -> Sequence[float]:
+    def _means(self, places: Sequence[int], rows: Batch | Stored | Items) -> Sequence[float]:
         """Return the mean loss of some runs of one seed over all `rows`, as `training.mean_loss` does."""
         parameters, buffers = (
             {name: part[places] for name, part in parts.items()} for parts in (self._parameters, self._buffers)

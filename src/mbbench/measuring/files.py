@@ -1,7 +1,7 @@
 """Files as data: rows that are described, not held, and read in windows of bounded size.
 
 Two shuffles stand in for one over all rows (CorgiPile, Xu et al. 2022): chunks of consecutive rows come in random order,
-several of them fill a window, and the rows of a window are shuffled (`batches._streamed`).
+several of them fill a window, and the rows of a window are shuffled (`streaming.py`).
 
 Easy to get wrong: files are often sorted by label, so neither held-out rows nor a part of the rows may come from one end;
 a window's buffers are filled anew each time, so whoever wants its rows for longer copies them.
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from mbbench.case import UsageError
+from mbbench.measuring.csv_file import csv_table
 from mbbench.measuring.formats import CHUNK_BYTES, Read, Table, npy_table, safetensors_table
 from mbbench.measuring.parquet import parquet_table
 
@@ -36,28 +37,32 @@ WINDOW_BYTES = 16 * 2**20
 STRATA = 256
 """Into how many equal parts a file is cut to choose rows from each: more classes than that in a sorted file, and a
 held-out set misses some; more parts, and chunks have more holes (five of 390 rows in a file of 100,000)."""
-FORMS = 'Files(x="x.npy", y="y.npy"), Files("rows.parquet", target="y") or Files("rows.safetensors", x="x", y="y")'
+FORMS = (
+    'Files(x="x.npy", y="y.npy"), Files("rows.parquet", target="y"), Files("rows.csv", target="y") or '
+    'Files("rows.safetensors", x="x", y="y")'
+)
 
 
 @dataclass(frozen=True)
 class Files:
     """Rows in files, as the data of a Problem.
 
-    Cheap to make: headers are read, rows are not. Three forms:
+    Cheap to make: headers are read, rows are not (but those of a CSV file). Four forms:
     `Files(x="x.npy", y="y.npy")`: two arrays as numpy.save writes them.
     `Files("rows.parquet", target="y")`: columns of numbers; features are all others, or those named. A target of floats
     gives rows of shape (1,), as nn.Linear predicts; one of integers, class labels, rows of shape (). Row groups come in
     random order: write about 1 MiB in each (row_group_size=8192 for 32 floats), or a window is of few places.
+    `Files("rows.csv", target="y")`: the same of a text file with a line of names, which is read into memory at once.
     `Files("rows.safetensors", x="x", y="y")`: two tensors by their names.
 
     Floats become the case's dtype when they are used; targets that are integers become int64, as losses expect.
 
     Attributes:
-        path: a Parquet or safetensors file. Relative paths are relative to the working directory, as in `open`.
+        path: a Parquet, CSV or safetensors file. Relative paths are relative to the working directory, as in `open`.
         x: features: an .npy file, or a tensor's name.
         y: targets: an .npy file, or a tensor's name.
-        target: a Parquet file's column.
-        features: a Parquet file's columns; None: all but the target. Integers and floats together become floats.
+        target: a column of a Parquet or CSV file; in a list, ["price"], whole numbers in it are no class labels.
+        features: its columns; None: all but the target. Integers and floats together become floats.
         table: what the headers say.
 
     Raises:
@@ -68,7 +73,7 @@ class Files:
     _: KW_ONLY
     x: str | os.PathLike[str] | None = None
     y: str | os.PathLike[str] | None = None
-    target: str | None = None
+    target: str | Sequence[str] | None = None
     features: Sequence[str] | None = None
     table: Table = field(init=False, repr=False, compare=False)
 
@@ -85,12 +90,18 @@ class Files:
     def _read_headers(self) -> Table:
         given = {name for name in ("path", "x", "y", "target", "features") if getattr(self, name) is not None}
         kind = None if self.path is None else Path(self.path).suffix
+        labels = isinstance(self.target, str)
+        if not labels and self.target is not None and len(self.target) != 1:
+            raise UsageError(f"target is {list(self.target)}: expected one column of a file; a table may have several")
+        target = "" if self.target is None else str(self.target) if labels else self.target[0]
         if given == {"x", "y"} and {Path(str(part)).suffix for part in (self.x, self.y)} == {".npy"}:
             return npy_table(_there(self.x), _there(self.y))
         if kind == ".safetensors" and given == {"path", "x", "y"}:
             return safetensors_table(_there(self.path), str(self.x), str(self.y))
         if kind == ".parquet" and given - {"features"} == {"path", "target"}:
-            return parquet_table(_there(self.path), str(self.target), self.features)
+            return parquet_table(_there(self.path), target, self.features, labels)
+        if kind == ".csv" and given - {"features"} == {"path", "target"}:
+            return csv_table(_there(self.path), target, self.features, labels)
         words = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("path", "x", "y", "target") if name in given)
         raise UsageError(f"Files({words}) names no rows: expected {FORMS}")
 

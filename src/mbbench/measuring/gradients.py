@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mbbench.case import Cell
+from mbbench.measuring import nested
 from mbbench.measuring.batches import MicroBatch, Update
 from mbbench.measuring.problems import Problem
 from mbbench.measuring.training import prepare
@@ -60,7 +61,8 @@ def gradient_difference(case: Cell, problem: Problem) -> float | None:
     n = _rows(case, problem)
     micro = min(case.micro_batch or n, n)
     # Plain SGD, since the gradient is what counts and other optimizers hold as much again.
-    changes = {"n_samples": n, "batch_size": None, "shuffle": False, "loader": "slice", "optimizer": "sgd"}
+    changes: dict[str, Any] = {"n_samples": n, "batch_size": None, "shuffle": False, "loader": "slice", "optimizer": "sgd"}
+    changes["options"] = tuple(pair for pair in case.options if pair[0] not in ("clip", "schedule"))
     whole = msgspec.structs.replace(case, micro_batch=micro, **changes)
     accumulated = _gradient(whole, problem, CHECK_S / 4)
     if not torch.equal(accumulated, _gradient(whole, problem, CHECK_S / 4)):
@@ -75,9 +77,9 @@ def gradient_difference(case: Cell, problem: Problem) -> float | None:
 
 def _rows(case: Cell, problem: Problem) -> int:
     """Return over how many rows gradients are compared: two micro-batches at least, three of one row each."""
-    x, y = problem.sample(1, case.seed)
+    row_bytes = nested.size(problem.sample(1, case.seed))
     micro = case.micro_batch or case.samples_per_step
-    most = min(CHECK_ROWS, CHECK_BYTES // max(1, x[:1].nbytes + y[:1].nbytes), CHECK_PARTS * micro)
+    most = min(CHECK_ROWS, CHECK_BYTES // max(1, row_bytes), CHECK_PARTS * micro)
     return min(case.samples_per_step, max(most, 2 * micro, 3))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from mbbench.case import Budget, Cell, UsageError, check_problem
-from mbbench.record import Kind
+from mbbench.record import Kind, digest
 
 KINDS: tuple[Kind, ...] = ("time", "convergence", "memory", "profile", "target", "race")
 USUAL: tuple[Kind, ...] = ("time", "convergence", "memory")
@@ -128,6 +128,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         unavailable: why each device that was asked about cannot be used, None where it can.
         free_bytes: memory that can still be taken, for each device that can be used; None where it does not tell.
         identity: of this machine.
+        own: hash of whatever else is the user's own (`Cell.own_names`), by its name.
+        traceback: of the user's file, where it does not import.
     """
 
     error: str | None = None
@@ -138,6 +140,17 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     unavailable: dict[str, str | None] = {}
     free_bytes: dict[str, int | None] = {}
     identity: dict[str, str | int | None] = {}
+    own: dict[str, str] = {}
+    traceback: str = ""
+
+    def source_of(self, cell: Cell) -> str:
+        """Return the hash of all of the user's own that a cell names."""
+        return joined_source(self.source, [self.own.get(name, "") for name in cell.own_names])
+
+
+def joined_source(source: str, own: Sequence[str]) -> str:
+    """Return the hash of a problem and of whatever else is the user's own."""
+    return digest(" ".join([source, *own]).encode()) if own else source
 
 
 def locate(problem: str, folder: Path) -> tuple[str, Place]:

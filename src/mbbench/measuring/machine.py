@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mbbench.case import Cell
-from mbbench.measuring import devices
+from mbbench.measuring import devices, nested
+from mbbench.measuring.nested import Nested
 
 COPY_BYTES = 128 * 2**20
 """Of the buffer that is copied, and of its copy."""
@@ -58,7 +59,7 @@ def products(device: str, dtype: torch.dtype, clock: Clock = time.perf_counter, 
         side *= 2
 
 
-def flop_per_row(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float | None:
+def flop_per_row(model: nn.Module, loss: Callable[[Any, Any], Tensor], x: Nested, y: Nested) -> float | None:
     """Return the floating-point operations of one forward and backward pass for each of these rows, by torch's counter.
 
     It knows matrix products, convolutions and attention; None where it sees none of these, or fails. The model is not
@@ -72,7 +73,7 @@ def flop_per_row(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], x: 
             loss(copy.deepcopy(model)(x), y).backward()  # type: ignore[no-untyped-call]
     except Exception:  # of an operator that it cannot take apart: the profile stands without
         return None
-    return counter.get_total_flops() / len(x) or None
+    return counter.get_total_flops() / nested.count((x, y)) or None
 
 
 def _seconds(work: Callable[[], object], device: str, clock: Clock, seconds: float) -> tuple[float, ...]:

@@ -14,7 +14,6 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from mbbench.case import Cell
-from mbbench.measuring import resident
+from mbbench.measuring import nested, resident
 from mbbench.measuring.batches import MicroBatch, Update
 from mbbench.measuring.gradients import checked
 from mbbench.measuring.jobs import MEMORY_UPDATES
@@ -105,7 +104,7 @@ def _ends(items: Iterator[Item], count: int, first: int, walk: int, small: Calla
 
 def _two_rows(batch: MicroBatch) -> MicroBatch:
     x, y, weight = batch
-    return x[:2], y[:2], weight  # two, since BatchNorm cannot do with one
+    return nested.cut(x, 0, 2), nested.cut(y, 0, 2), weight  # two, since BatchNorm cannot do with one
 
 
 def live_bytes() -> int:
@@ -193,7 +192,7 @@ def _warm_up(case: Cell, problem: Problem) -> None:
     """Train on a few rows: kernels are loaded, and their buffers made, before anything is counted."""
     # A model that cannot do with so few is measured without; whatever else is wrong, training will tell, in its own phase.
     with contextlib.suppress(Exception):
-        x, y = problem.sample(min(case.n_samples, WARM_UP_ROWS), case.seed)
-        few = msgspec.structs.replace(case, n_samples=len(x), batch_size=None, micro_batch=None, loader="slice")
-        training = prepare(few, replace(problem, data=(x, y), held_out=0.0))
+        rows = problem.sample(min(case.n_samples, WARM_UP_ROWS), case.seed)
+        few = msgspec.structs.replace(case, n_samples=nested.count(rows), batch_size=None, micro_batch=None, loader="slice")
+        training = prepare(few, problem.on(rows))
         training.train(itertools.islice(training.stream(), 2))

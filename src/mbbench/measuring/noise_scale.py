@@ -185,13 +185,14 @@ def along_run(training: Training, steps: Sequence[int]) -> list[NoiseScale]:
     Raises:
         UsageError: the rows are in files and not in memory, the problem weighs its rows, or see `noise_scale`.
     """
-    if not isinstance(training.rows, tuple):
-        raise UsageError("the noise scale needs its rows in memory: use another loader than stream")
+    rows = training.rows
+    if not (isinstance(rows, tuple) and all(isinstance(part, Tensor) for part in rows)):
+        raise UsageError("the noise scale needs its rows in memory, features and targets in one tensor each")
     if training.weight is not None:
         raise UsageError("the noise scale counts every row alike, and this problem weighs them: give it without weight")
     stream, done, found = training.stream(), 0, []
     for step in steps:
         training.train(next(stream) for _ in range(step - done))
         done = step
-        found.append(noise_scale(training.model, training.loss, *training.rows))
+        found.append(noise_scale(training.model, training.loss, *rows))
     return found

@@ -18,7 +18,8 @@ from torch.nn import functional
 from mbbench import notebook_data
 from mbbench.measuring.batches import Update
 from mbbench.measuring.convergence import divergence
-from mbbench.measuring.training import OPTIMIZERS, train
+from mbbench.measuring.optimizers import OPTIMIZERS
+from mbbench.measuring.training import train
 
 FULL_BATCH_WORDS = 49592
 MINI_BATCH_WORDS = 37582

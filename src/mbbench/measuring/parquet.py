@@ -24,8 +24,11 @@ PAGE_BYTES = 64 * 1024
 of 1,048,576 rows and 33 columns, which is what pyarrow writes unless told otherwise (60 MB for those of 8192)."""
 
 
-def parquet_table(path: Path, target: str, features: Sequence[str] | None) -> Table:
-    """Read the schema of a Parquet file: a column of numbers as target, and those of the features (default: all others)."""
+def parquet_table(path: Path, target: str, features: Sequence[str] | None, labels: bool = True) -> Table:
+    """Read the schema of a Parquet file: a column of numbers as target, and those of the features (default: all others).
+
+    Without `labels` a target of integers is a column of floats too.
+    """
     with _parquet(path) as file:
         kinds = {field.name: str(field.type) for field in file.schema_arrow}
         counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
@@ -42,6 +45,8 @@ def parquet_table(path: Path, target: str, features: Sequence[str] | None) -> Ta
     ]
     y_dtype = number_dtype(types.get(kinds[target]), f"column {target!r} of {path.name} is {kinds[target]}")
     x = Part((len(names),), functools.reduce(torch.promote_types, dtypes))
+    if not (labels or y_dtype.is_floating_point):
+        y_dtype = torch.float64
     y = Part((1,) if y_dtype.is_floating_point else (), y_dtype)
     groups = tuple(itertools.accumulate(counts, initial=0))
     rows = max(1, CHUNK_BYTES // (x.bytes + y.bytes))

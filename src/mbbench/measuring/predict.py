@@ -20,10 +20,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mbbench.case import Cell
-from mbbench.measuring.batches import Batch, updates
+from mbbench.measuring import nested
+from mbbench.measuring.batches import LAZY, Batch, updates
 from mbbench.measuring.files import Files
+from mbbench.measuring.given import Given
+from mbbench.measuring.items import Items
 from mbbench.measuring.memory import short_epochs
-from mbbench.measuring.problems import Pair, Problem
+from mbbench.measuring.nested import Nested
+from mbbench.measuring.problems import Problem
 from mbbench.measuring.training import Training, prepare
 
 FIRST = 2
@@ -78,16 +82,21 @@ def predicted_peak(case: Cell, problem: Problem) -> int | None:
     """
     if case.device != "cpu" and case.option("rows") == "host":
         return None  # rows and model are in two memories
+    if ":" in case.loader or (isinstance(problem.data, Items) and case.loader in LAZY):
+        return None  # what somebody else's loader or collate takes is not known
     block = 1 if case.device == "cpu" else DEVICE_BLOCK
     given = _bytes(problem.model) if isinstance(problem.model, nn.Module) else 0  # it stays beside the copy that is trained
     try:
-        like = problem.sample(1, case.seed) if callable(problem.data) else None
+        like = None if isinstance(problem.data, Files | Given) else problem.sample(1, case.seed)
         with FakeTensorMode(allow_non_fake_inputs=True), StorageTracker(block) as tracker:
             # Kept until the end, as the problem keeps its own rows.
             stand_in = replace(
                 problem,
                 model=functools.partial(_model, problem, case.seed, getattr(torch, case.dtype)),
-                data=_rows(problem.data) if like is None else functools.partial(_rows_like, *like),
+                data=_rows(problem.data) if like is None else functools.partial(_rows_like, like),
+                collate=None,
+                features=None,
+                target=None,
             )
             training = _training(case, stand_in)
             tracker.peak = tracker.live  # what making the rows took is not the training's
@@ -105,9 +114,8 @@ def _training(case: Cell, problem: Problem) -> Training:
     if case.loader not in _STAND_INS:
         return training
     assert isinstance(training.rows, tuple)  # the loader is "gather"
-    x, y = training.rows
-    batches = _STAND_INS[case.loader](x, y, case.micro_batch or case.samples_per_step)
-    return replace(training, epoch=updates(batches, like, x, problem.weight))
+    batches = _STAND_INS[case.loader](training.rows, case.micro_batch or case.samples_per_step)
+    return replace(training, epoch=updates(batches, like, torch.device("cpu"), problem.weigh))
 
 
 def _model(problem: Problem, seed: int, dtype: torch.dtype) -> nn.Module:
@@ -126,49 +134,54 @@ def _model(problem: Problem, seed: int, dtype: torch.dtype) -> nn.Module:
     return model
 
 
-def _rows(data: Any) -> Pair | Files:
+def _rows(data: Files | Given) -> Given | Files:
     """Return tensors as large as the given ones, or files that are not read."""
     if isinstance(data, Files):
         return data.unread()
     made: dict[int, Tensor] = {}  # parts of one storage stay parts of one, which may be larger than both
-    parts = []
-    for part in data:
+
+    def like(part: Tensor) -> Tensor:
         storage = part.untyped_storage()
         whole = made.setdefault(storage.data_ptr(), torch.empty(storage.nbytes(), dtype=torch.uint8))
-        parts.append(whole.view(part.dtype).as_strided(part.size(), part.stride(), part.storage_offset()))
-    x, y = parts
-    return x, y
+        return whole.view(part.dtype).as_strided(part.size(), part.stride(), part.storage_offset())
+
+    return Given(*nested.mapped(data, like))
 
 
 def _bytes(model: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in itertools.chain(model.parameters(), model.buffers()))
 
 
-def _rows_like(x: Tensor, y: Tensor, n: int, seed: int) -> Pair:
+def _rows_like(like: Given, n: int, seed: int) -> Given:
     """Return n rows of the shapes of these."""
-    return torch.empty((n, *x.shape[1:]), dtype=x.dtype), torch.empty((n, *y.shape[1:]), dtype=y.dtype)
+    return Given(*nested.mapped(like, lambda each: torch.empty((n, *each.shape[1:]), dtype=each.dtype)))
 
 
-def _per_row(x: Tensor, y: Tensor, size: int) -> Callable[[], Iterator[Batch]]:
+def _per_row(rows: Batch, size: int) -> Callable[[], Iterator[Batch]]:
     """Stand in for the DataLoader: it draws its order as a tensor, keeps it as a list, and stacks rows."""
+    n = nested.count(rows)
+
+    def few(part: Nested, count: int) -> Nested:
+        return nested.mapped(part, lambda each: each.new_empty((count, *each.shape[1:])))
 
     def epoch() -> Iterator[Batch]:
-        torch.empty(len(x), dtype=torch.int64)
-        for start in range(0, len(x), size):
-            rows = min(size, len(x) - start)
-            yield x.new_empty((rows, *x.shape[1:])), y.new_empty((rows, *y.shape[1:]))
+        torch.empty(n, dtype=torch.int64)
+        for start in range(0, n, size):
+            count = min(size, n - start)
+            yield few(rows[0], count), few(rows[1], count)
 
     return epoch
 
 
-def _per_batch(x: Tensor, y: Tensor, size: int) -> Callable[[], Iterator[Batch]]:
+def _per_batch(rows: Batch, size: int) -> Callable[[], Iterator[Batch]]:
     """Stand in for the DataLoader that is asked for whole batches: the same with the chosen rows' numbers as a tensor."""
+    n = nested.count(rows)
 
     def epoch() -> Iterator[Batch]:
-        torch.empty(len(x), dtype=torch.int64)
-        for start in range(0, len(x), size):
-            chosen = torch.empty(min(size, len(x) - start), dtype=torch.int64)
-            yield x.index_select(0, chosen), y.index_select(0, chosen)
+        torch.empty(n, dtype=torch.int64)
+        for start in range(0, n, size):
+            chosen = torch.empty(min(size, n - start), dtype=torch.int64)
+            yield nested.pick(rows[0], chosen), nested.pick(rows[1], chosen)
 
     return epoch
 

@@ -5,20 +5,25 @@ on every device.
 """
 
 import copy
+import dataclasses
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from mbbench.case import UsageError, check_problem
+from mbbench.measuring import given, nested, stepping
 from mbbench.measuring.files import Files, Stored, choose
-from mbbench.measuring.files import Pair as Pair
-from mbbench.measuring.modules import load_file, load_module
+from mbbench.measuring.given import Given, Taking
+from mbbench.measuring.items import Items
+from mbbench.measuring.modules import load_attribute
 from mbbench.measuring.modules import source_of as source_of
+from mbbench.measuring.nested import Nested
 from mbbench.record import digest
 
 SAMPLE_ROWS = 1000
@@ -35,9 +40,9 @@ class Rows:
         heldout: features and targets never trained on, or None.
     """
 
-    x: Tensor
-    y: Tensor
-    heldout: Pair | None
+    x: Nested
+    y: Nested
+    heldout: Given | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,41 +51,60 @@ class Problem:
 
     Attributes:
         model: makes the model, called once per run after torch's generator was seeded; or a module, copied for each run
-            (then every seed starts from the same parameters).
+            (then every seed starts from the same parameters). Several features, in a tuple or a mapping, are handed to it
+            one by one, or by name.
         loss: (prediction, target) -> scalar, the *mean* over rows.
-        data: features and targets as tensors; or a function (n, seed) -> features and targets of n rows; or Files.
+        step: instead of a loss: (model, batch) -> the mean loss over the rows of a whole batch. Without loss and step the
+            model is called with the batch, by name if it is a mapping, and answers with an object that has a `.loss`, as
+            those of Hugging Face do.
+        data: features and targets as tensors or numpy arrays (features also a tuple or mapping of several); a mapping of
+            them, the whole batch of a step; a pandas, polars or Arrow table with `target`; a map-style data set; Files; or a
+            function (n, seed) -> n rows of one of the first three.
+        target: name of the column, or names of the columns, to be predicted. One of integers gives class labels of shape
+            (n,); one of floats, or a list of names, a matrix.
+        features: names of the columns that are features; None: all but the target.
+        collate: several items of a data set -> a batch; None: torch's default. The loader "dataloader" collates batch by
+            batch, the others all rows at once.
         lr: learning rate where none is asked for.
         target_loss: full training loss that counts as trained, or None.
-        held_out: share of the rows kept for the held-out loss. Of given tensors the last share of a seeded order, of files
+        held_out: share of the rows kept for the held-out loss. Of given rows the last share of a seeded order, of files
             an even share of all their parts (`files.choose`), and none where a case asks for more rows than the rest; of a
             function additional rows.
         n_samples: training rows where none are asked for; None: all there are but the held-out ones, 1000 of a function.
         optimum_loss: the least possible full training loss, where it is known.
         curvature: smallest and largest eigenvalue of the loss's Hessian, where they are known; plain gradient descent
             diverges from lr = 2 / largest on.
-        weight: (features, targets) -> how much the mean loss of these rows counts in an update of micro-batches and in an
-            evaluation of several chunks, above 0 for each; None: their number. For a loss that is a mean over something
-            else, as tokens that are not padding. The sum is needed before the first backward, so an update's micro-batches
-            are there at once: views for the loader "slice", for every other copies of the batch's rows.
+        weight: (features, targets), or (batch) of a step, -> how much the mean loss of these rows counts in an update of
+            micro-batches and in an evaluation of several chunks, above 0 for each; None: their number. For a loss that is a
+            mean over something else, as tokens that are not padding. The sum is needed before the first backward, so an
+            update's micro-batches are there at once: views for the loader "slice", for every other copies of the batch's
+            rows.
     """
 
     model: nn.Module | Callable[[], nn.Module]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    data: Pair | Files | Callable[[int, int], Pair]
+    data: Any
+    loss: Callable[[Any, Any], Tensor] | None = None
+    step: Callable[[nn.Module, Any], Tensor] | None = None
+    target: str | Sequence[str] | None = None
+    features: str | Sequence[str] | None = None
+    collate: Callable[[list[Any]], Any] | None = None
     lr: float = 0.01
     target_loss: float | None = None
     held_out: float = 0.2
     n_samples: int | None = None
     optimum_loss: float | None = None
     curvature: tuple[float, float] | None = field(default=None)
-    weight: Callable[[Tensor, Tensor], float | Tensor] | None = None
+    weight: Callable[..., float | Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without running anything; raise UsageError."""
         if not callable(self.model):
             raise UsageError(f"model is a {type(self.model).__name__}: give a torch module, or a function that makes one")
-        if not callable(self.loss):
-            raise UsageError(f"loss is a {type(self.loss).__name__}: give a function (prediction, target) -> mean loss")
+        if self.loss is not None and self.step is not None:
+            raise UsageError("both loss and step are given: a step computes the loss itself, give one of them")
+        for name, what in (("loss", "(prediction, target)"), ("step", "(model, batch)")):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise UsageError(f"{name} is a {type(getattr(self, name)).__name__}: give a function {what} -> mean loss")
         # Records hold plain numbers; object.__setattr__, since the class is frozen.
         object.__setattr__(self, "lr", float(self.lr))
         if not 0 < self.lr < math.inf:
@@ -93,17 +117,33 @@ class Problem:
             raise UsageError(f"held_out is {self.held_out}: expected a share of the rows, from 0 up to but not 1")
         if not (self.weight is None or callable(self.weight)):
             raise UsageError(f"weight is a {type(self.weight).__name__}: give a function (features, targets) -> a number")
-        if not (callable(self.data) or isinstance(self.data, Files)):
-            x, y = _pair(self.data)
-            if len(x) != len(y):
-                raise UsageError(f"data has {len(x)} rows of features and {len(y)} targets: give as many of each")
+        object.__setattr__(self, "data", given.taken(self.data, self._taking))
+
+    @property
+    def _taking(self) -> Taking:
+        return Taking(self.loss is None, self.features, self.target, self.collate)
+
+    @property
+    def criterion(self) -> Callable[[Any, Any], Tensor]:
+        """(prediction, target) -> scalar; of a step, whose model answers with the loss, that answer."""
+        return stepping.answer if self.loss is None else self.loss
+
+    @property
+    def weigh(self) -> Callable[[Nested, Nested], float | Tensor] | None:
+        """How much rows count, of features and targets as they are trained on."""
+        weight = self.weight
+        return weight if weight is None or self.loss is not None else lambda batch, _: weight(batch)
+
+    def on(self, rows: Given, **changes: Any) -> Self:
+        """Return the same problem on these rows, none of them held out, with other changes."""
+        return dataclasses.replace(self, data=rows, collate=None, features=None, target=None, held_out=0.0, **changes)
 
     @property
     def most_samples(self) -> int | None:
         """Rows there are, or None where any number can be made."""
-        if isinstance(self.data, Files):
+        if isinstance(self.data, Files | Items):
             return len(self.data)
-        return None if callable(self.data) else len(self.data[0])
+        return nested.count(self.data) if isinstance(self.data, Given) else None
 
     @property
     def default_samples(self) -> int:
@@ -113,18 +153,21 @@ class Problem:
         total = self.most_samples
         return 1000 if total is None else total - int(self.held_out * total)
 
-    def sample(self, rows: int, seed: int) -> Pair:
+    def sample(self, rows: int, seed: int) -> Given:
         """Return a few rows cheaply: the first ones of what is given or would be made."""
         if isinstance(self.data, Files):
-            return self.data.read(0, min(rows, len(self.data)))
-        if not callable(self.data):
-            return self.data[0][:rows], self.data[1][:rows]
+            return Given(*self.data.read(0, min(rows, len(self.data))))
+        if isinstance(self.data, Items):
+            return Given(*self.data.of(range(min(rows, len(self.data)))).load())
+        few = self.data if isinstance(self.data, Given) else self._few(rows, seed)
+        return Given(*nested.cut(few, 0, rows))
+
+    def _few(self, rows: int, seed: int) -> Given:
         few = max(rows, min(self.default_samples, SAMPLE_ROWS))
         try:
-            x, y = _pair(self.data(few, seed))
+            return given.given(self.data(few, seed), self._taking)
         except UsageError:  # linear-d2000 makes no fewer rows than features
-            x, y = _pair(self.data(self.default_samples, seed))
-        return x[:rows], y[:rows]
+            return given.given(self.data(self.default_samples, seed), self._taking)
 
     def rows(self, n: int, seed: int) -> Rows:
         """Return `n` training rows, and held-out rows if any are left or can be made.
@@ -132,30 +175,49 @@ class Problem:
         Raises:
             UsageError: fewer than `n` rows are there, or the data function returned something else than asked for.
         """
-        if isinstance(self.data, Files):
-            train, held_out = self.stored(n, seed)
-            return Rows(*train.load(), None if held_out is None else held_out.load())
-        if callable(self.data):
-            extra = min(int(self.held_out * n) + 1, 10_000) if self.held_out else 0
-            x, y = _pair(self.data(n + extra, seed))
-            if len(x) != n + extra or len(y) != n + extra:
-                raise UsageError(f"data({n + extra}, {seed}) returned {len(x)} rows and {len(y)} targets")
-            return Rows(x[:n], y[:n], (x[n:], y[n:]) if extra else None)
-        x, y = self.data
+        if isinstance(self.data, Files | Items):
+            chosen, others = self.stored(n, seed)
+            x, y = chosen.load()
+            return Rows(x, y, None if others is None else Given(*others.load()))
+        if not isinstance(self.data, Given):
+            return self._made(n, seed)
         held = self._held(n)
-        if n == len(x):  # known answers need all rows, in their stored order
-            return Rows(x, y, None)
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
-        return Rows(*_picked(x, y, order[:n]), _picked(x, y, order[len(x) - held :]) if held else None)
+        if n == nested.count(self.data):  # known answers need all rows, in their stored order
+            return Rows(self.data.x, self.data.y, None)
+        train, held_out = self._chosen(n, held, seed)
+        x, y = _picked(self.data, train)
+        return Rows(x, y, _picked(self.data, held_out) if held else None)
 
-    def stored(self, n: int, seed: int) -> tuple[Stored, Stored | None]:
-        """Return which rows of the problem's files are trained on, and which are held out if any are left; none is read.
+    def _made(self, n: int, seed: int) -> Rows:
+        extra = min(int(self.held_out * n) + 1, 10_000) if self.held_out else 0
+        made = given.given(self.data(n + extra, seed), self._taking)
+        if nested.count(made) != n + extra:
+            raise UsageError(f"data({n + extra}, {seed}) returned {nested.count(made)} rows")
+        x, y = nested.cut(made, 0, n)
+        return Rows(x, y, Given(*nested.cut(made, n, n + extra)) if extra else None)
+
+    def _chosen(self, n: int, held: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Return the numbers of the rows that are trained on and of those that are held out, both in their stored order."""
+        total = self.most_samples or 0
+        order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+        return order[:n].sort().values, order[total - held :].sort().values
+
+    def stored(self, n: int, seed: int) -> tuple[Stored | Items, Stored | Items | None]:
+        """Return which rows of the problem's files or items are trained on, and which are held out if any are left.
+
+        None is read or made.
 
         Raises:
             UsageError: fewer than `n` rows are there.
         """
-        assert isinstance(self.data, Files)
-        return choose(self.data, n, self._held(n), seed)
+        held = self._held(n)
+        if isinstance(self.data, Files):
+            return choose(self.data, n, held, seed)
+        assert isinstance(self.data, Items)
+        if n == len(self.data):
+            return self.data, None
+        train, held_out = self._chosen(n, held, seed)
+        return self.data.of(train.tolist()), self.data.of(held_out.tolist()) if held else None
 
     def _held(self, n: int) -> int:
         """Return how many rows are held out beside n that are trained on; raise UsageError where n is too many."""
@@ -168,13 +230,20 @@ class Problem:
     def start(self, seed: int) -> nn.Module:
         """Return the model as it is before the first step, made on the CPU, in training mode."""
         if isinstance(self.model, nn.Module):
-            return copy.deepcopy(self.model).train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = self.model()
+            model = copy.deepcopy(self.model)
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                model = self.model()
         if not isinstance(model, nn.Module):
             raise UsageError(f"model() returned a {type(model).__name__}: expected a torch module")
         return model.train()
+
+    def call(self, x: Nested) -> stepping.Call | None:
+        """Return how a model is called with features such as these; None: as it is, with one tensor."""
+        if self.loss is None:
+            return self.step or stepping.own_loss
+        return None if isinstance(x, Tensor) else stepping.spread
 
 
 def resolve(name: str, location: str | None = None) -> tuple[Problem, str]:
@@ -196,11 +265,7 @@ def resolve(name: str, location: str | None = None) -> tuple[Problem, str]:
 
         return builtin.make(name), digest(Path(builtin.__file__).read_bytes())
     check_problem(name)
-    target, attribute = (location or name).rsplit(":", 1)
-    module = load_file(Path(target)) if target.endswith(".py") else load_module(target)
-    found = getattr(module, attribute, None)
-    if found is None:
-        raise UsageError(f"{Path(target).name} has no attribute {attribute!r}: give the name of a mbbench.Problem in it")
+    module, found = load_attribute(location or name, "a mbbench.Problem")
     if not isinstance(found, Problem) and callable(found):
         found = found()
     if not isinstance(found, Problem):
@@ -209,12 +274,5 @@ def resolve(name: str, location: str | None = None) -> tuple[Problem, str]:
     return found, source_of(folder, module.__file__)
 
 
-def _picked(x: Tensor, y: Tensor, rows: Tensor) -> Pair:
-    chosen = rows.sort().values
-    return x.index_select(0, chosen.to(x.device)), y.index_select(0, chosen.to(y.device))
-
-
-def _pair(data: object) -> Pair:
-    if not (isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)):
-        raise UsageError(f"data is a {type(data).__name__}: expected two tensors, features and targets")
-    return data[0], data[1]
+def _picked(rows: Given, chosen: Tensor) -> Given:
+    return Given(*nested.mapped(rows, lambda each: each.index_select(0, chosen.to(each.device))))

@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mbbench.measuring import devices, machine
+from mbbench.measuring import devices, machine, nested, optimizers
 from mbbench.measuring.batches import MicroBatch, Update, epochs
+from mbbench.measuring.nested import Nested
 from mbbench.measuring.timing import ROUND_S, WARMUP_S, WINDOWS
-from mbbench.measuring.training import OPTIMIZERS, Training
+from mbbench.measuring.training import Training
 from mbbench.profile import Laps, Profile
 from mbbench.record import Phase
 
@@ -132,9 +133,9 @@ def single_row(training: Training) -> Training | None:
     case, model = training.case, copy.deepcopy(training.model)
     x, y = _some_rows(training, 1)
     update: Update = ((x, y, None),)
-    optimizer = OPTIMIZERS[case.optimizer](model.parameters(), 0.0)
-    single = dataclasses.replace(training, model=model, optimizer=optimizer, epoch=lambda: itertools.repeat(update))
     try:
+        optimizer = optimizers.make(case, model, 0.0)
+        single = dataclasses.replace(training, model=model, optimizer=optimizer, epoch=lambda: itertools.repeat(update))
         with torch.random.fork_rng(devices=[]):
             single.train(itertools.islice(single.epoch(), 1))
     except Exception:  # BatchNorm's, which wants two; whatever else is wrong, the batches will tell
@@ -174,8 +175,8 @@ def _marked(training: Training) -> Iterator[tuple[bool, Update]]:
             first = False
 
 
-def _some_rows(training: Training, count: int) -> tuple[Tensor, Tensor]:
+def _some_rows(training: Training, count: int) -> tuple[Nested, ...]:
     """Return up to so many rows of a batch, as the loader hands them out; the order of the training's own is not touched."""
     update = next(epochs(training.case, training.rows, training.weight)())
     x, y, _ = next(iter(update))
-    return x[:count].clone(), y[:count].clone()
+    return tuple(nested.mapped(nested.cut(part, 0, count), Tensor.clone) for part in (x, y))

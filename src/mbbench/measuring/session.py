@@ -17,7 +17,7 @@ from uuid import uuid4
 import msgspec
 
 from mbbench import record, store
-from mbbench.case import Case, Cell
+from mbbench.case import Case, Cell, UsageError
 from mbbench.measuring import environment, process
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.record import Environment, Measurement, Record
@@ -32,6 +32,9 @@ SERVER_START_S = 60.0
 PREDICTION_S = 60.0
 """Most for the predictions of a problem (0.05 s a cell, 1 s with a long recurrence); not known where they take longer."""
 
+TRIAL_S = 30.0
+"""Most for the first step of a problem; what takes longer is tried in its cells."""
+
 FREE_SHARE = 0.8
 """Of the free memory, for a cell that was given no budget."""
 
@@ -45,14 +48,43 @@ OnRecord = Callable[[Record, str], None]
 """Told each record once it is written, and the end of what a worker printed that came to a fault."""
 
 
-def describe(name: str, place: Place, devices: Sequence[str] = ("cpu",), timeout_s: float = TIMEOUT_S) -> Facts:
-    """Return what is to be known of a problem and of this machine, from a worker; `Facts.error` where it cannot be used."""
-    message = msgspec.msgpack.encode((name, place, list(devices)))
+def describe(
+    name: str,
+    place: Place,
+    devices: Sequence[str] = ("cpu",),
+    timeout_s: float = TIMEOUT_S,
+    own: Iterable[str] = (),
+) -> Facts:
+    """Return what is to be known of a problem and of this machine, from a worker; `Facts.error` where it cannot be used.
+
+    Args:
+        name: of the problem.
+        place: where it is.
+        devices: that are asked about.
+        timeout_s: seconds after which it is given up.
+        own: whatever else is the user's own (`Cell.own_names`).
+    """
+    message = msgspec.msgpack.encode((name, place, list(devices), sorted(set(own))))
     # Forked whatever the devices: the child only asks whether they are there, and the server never touched one.
     answer = process.call("describe", message, device="cpu", timeout_s=max(timeout_s, SERVER_START_S)).answer
     if isinstance(answer, process.Failure):
         return Facts(error=f"problem {name} could not be looked at: {answer.message}")
     return msgspec.msgpack.decode(answer, type=Facts)
+
+
+def try_step(name: str, place: Place, cells: Iterable[Cell], timeout_s: float = TIMEOUT_S) -> None:
+    """Make a step of a problem on a few rows, of each kind of step that is among the cells, in a process of its own.
+
+    Raises:
+        UsageError: it cannot be made. Where the process dies or hangs, its cells will tell how.
+    """
+    kinds = {(cell.optimizer, cell.loader if ":" in cell.loader else "", cell.dtype, cell.options): cell for cell in cells}
+    message = msgspec.msgpack.encode((name, place, list(kinds.values())))
+    answer = process.call("tried", message, device="cpu", timeout_s=min(timeout_s, TRIAL_S)).answer
+    if not isinstance(answer, process.Failure):
+        said, details = msgspec.msgpack.decode(answer, type=tuple[str, str])
+        if said:
+            raise UsageError(said, details)
 
 
 def predict(name: str, place: Place, cells: Iterable[Cell], timeout_s: float = TIMEOUT_S) -> dict[str, int | None]:
@@ -117,7 +149,7 @@ class Session:
 
     def key(self, job: Job) -> tuple[str, ...]:
         """Return the key that the record of this job will have."""
-        source = self.facts[job.case.problem].source
+        source = self.facts[job.case.problem].source_of(job.case)
         return record.key(job.kind, job.case, job.repeat, source, job.budget, self.environment)
 
 
@@ -211,18 +243,19 @@ def _told(session: Session, job: Job, measured: tuple[str, Measurement, str], on
 def _measure(session: Session, job: Job, stop: threading.Event | None = None) -> tuple[str, Measurement, str]:
     """Return the hash of the problem that was measured, what came out, and what a worker printed that came to a fault."""
     case, facts = job.case, session.facts[job.case.problem]
+    source = facts.source_of(case)
     if facts.error is not None:
-        return facts.source, Measurement(status="error", phase="start", message=scrub(facts.error)), ""
+        return source, Measurement(status="error", phase="start", message=scrub(facts.error)), ""
     if not case.applicable:
         message = f"batch_size is {case.batch_size}, but the data set has {case.n_samples} samples"
-        return facts.source, Measurement(status="not_applicable", message=message), ""
+        return source, Measurement(status="not_applicable", message=message), ""
     if reason := facts.unavailable.get(case.device):
-        return facts.source, Measurement(status="unavailable", phase="start", message=reason), ""
+        return source, Measurement(status="unavailable", phase="start", message=reason), ""
     limit, expected = session.limit_bytes(job), session.expected_bytes(case)
     about: dict[str, Any] = {"limit_bytes": limit, "predicted_peak_bytes": session.predicted.get(size_id(case))}
     if session.refuse and limit is not None and expected is not None and expected > limit:
         message = f"predicted to take {expected:,} bytes, overhead included, the limit is {limit:,}: not run"
-        return facts.source, Measurement(status="oom", phase="start", message=message, oom_by="predicted", **about), ""
+        return source, Measurement(status="oom", phase="start", message=message, oom_by="predicted", **about), ""
     began = time.perf_counter()
     answer, printed, seen = process.call(
         "measure",
@@ -237,12 +270,12 @@ def _measure(session: Session, job: Job, stop: threading.Event | None = None) ->
     if isinstance(answer, process.Failure):
         if answer.status == "oom":
             about |= {"oom_by": answer.oom_by, "peak_rss_delta_bytes": seen, "rss_sampled": True}
-        return facts.source, Measurement(status=answer.status, phase=answer.phase, message=answer.message, **about), printed
+        return source, Measurement(status=answer.status, phase=answer.phase, message=answer.message, **about), printed
     # The worker's hash and not the plan's: the file may have been edited since.
-    source, measurement = msgspec.msgpack.decode(answer, type=tuple[str, Measurement])
+    seen_source, measurement = msgspec.msgpack.decode(answer, type=tuple[str, Measurement])
     measurement = msgspec.structs.replace(measurement, **about)
     _learn(session, case, measurement)
-    return source or facts.source, measurement, printed if measurement.status in record.FAULTS else ""
+    return seen_source or source, measurement, printed if measurement.status in record.FAULTS else ""
 
 
 def _learn(session: Session, case: Cell, measurement: Measurement) -> None:

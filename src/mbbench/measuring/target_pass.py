@@ -39,7 +39,7 @@ def measure(job: Job, problem: Problem, on_phase: Callable[[Phase], None]) -> di
     assert plan is not None
     torch.set_num_threads(plan.threads)  # no clock runs: as many as there are cores for this search
     trainings = {seed: prepare(msgspec.structs.replace(case, seed=seed), problem, on_phase) for seed in plan.seeds}
-    centre = case.lr or problem.lr * FROM_SGD[case.optimizer]
+    centre = case.lr or problem.lr * FROM_SGD.get(case.optimizer, 1.0)
     rates = plan.rates or tuple(centre * GRID**power for power in range(-3, 4))
     on_phase("train")
     began = time.monotonic()

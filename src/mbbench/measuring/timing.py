@@ -21,6 +21,7 @@ from typing import Any
 
 from mbbench.measuring import devices
 from mbbench.measuring.batches import Update
+from mbbench.measuring.modules import load_function
 from mbbench.measuring.training import Training
 from mbbench.record import Phase
 
@@ -108,11 +109,14 @@ def _clocked_rounds(
     wall: list[float] = []
     cpu: list[float] = []
     event: list[float] = []
+    readings: list[float] = []
+    meter = _meter(training)
     faults = _minor_faults()
     events = devices.events(training.case.device)
     began = clocks.wall()
     for updates in round_updates(training, plan):
         synchronise()
+        before = meter()
         if events:
             events[0].record()
         cpu_0, wall_0 = clocks.cpu(), clocks.wall()
@@ -123,6 +127,7 @@ def _clocked_rounds(
         wall_1, cpu_1 = clocks.wall(), clocks.cpu()
         wall.append(wall_1 - wall_0)
         cpu.append(cpu_1 - cpu_0)
+        readings.append(meter() - before)
         if events:
             event.append(events[0].elapsed_time(events[1]) / 1e3)
         if wall_1 - began >= seconds:
@@ -132,8 +137,18 @@ def _clocked_rounds(
         "round_s": tuple(wall),
         "round_cpu_s": tuple(cpu),
         "round_event_s": tuple(event),
+        "meter": () if training.case.option("meter") == "none" else tuple(readings),
         "minor_faults": None if faults is None or later is None else later - faults,
     }
+
+
+def _meter(training: Training) -> Callable[[], float]:
+    """Return what reads the user's own meter, 0 where there is none."""
+    name = training.case.option("meter")
+    if name == "none":
+        return float
+    meter = load_function("meter", name, "() -> a number that only grows")
+    return lambda: float(meter())
 
 
 def _minor_faults() -> int | None:

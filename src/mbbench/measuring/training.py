@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from mbbench.case import Cell, UsageError
-from mbbench.measuring.batches import Update, Weight, epochs
+from mbbench.measuring import nested, optimizers, stepping
+from mbbench.measuring.batches import LAZY, Batch, Update, Weight, epochs
 from mbbench.measuring.files import Files, Stored, window_rows
-from mbbench.measuring.problems import Pair, Problem
+from mbbench.measuring.items import Items
+from mbbench.measuring.modules import load_function
+from mbbench.measuring.problems import Problem
 from mbbench.record import Phase
 
 EVALUATION_ROWS = (1024, 65_536)
@@ -49,9 +52,9 @@ class Training:
         optimizer: over the model's parameters.
         lr: its learning rate.
         epoch: starts an epoch, returns its updates.
-        rows: all training rows; of the loader "stream" where they are stored.
+        rows: all training rows; of the loader "stream" where they are stored; of "dataloader" over a data set its items.
         heldout: held-out rows, or None; stored where the training rows are.
-        weight: see `Problem.weight`.
+        weight: see `Problem.weigh`.
     """
 
     case: Cell
@@ -60,15 +63,15 @@ class Training:
     optimizer: torch.optim.Optimizer
     lr: float
     epoch: Callable[[], Iterator[Update]]
-    rows: Pair | Stored
-    heldout: Pair | Stored | None
+    rows: Batch | Stored | Items
+    heldout: Batch | Stored | Items | None
     weight: Weight | None = None
 
     @property
     def evaluation_rows(self) -> int:
         """Rows of one evaluation, training and held-out."""
         held = self.heldout
-        return self.case.n_samples + (0 if held is None else len(held if isinstance(held, Stored) else held[0]))
+        return self.case.n_samples + (nested.count(held) if isinstance(held, tuple) else len(held or ()))
 
     @property
     def updates_together(self) -> int:
@@ -99,30 +102,33 @@ def prepare(case: Cell, problem: Problem, on_phase: Callable[[Phase], None] = la
         UsageError: the loader "stream" is asked for and the rows are in no files, or the rows are not to be had.
     """
     if case.loader == "stream" and not isinstance(problem.data, Files):
-        kind = "a function" if callable(problem.data) else "tensors"
+        kind = "a function" if callable(problem.data) else "a data set" if isinstance(problem.data, Items) else "tensors"
         raise UsageError(f"loader stream reads rows from files: give data=mbbench.Files(...), here data is {kind}")
     on_phase("data")
-    rows: Pair | Stored
-    heldout: Pair | Stored | None
-    if case.loader == "stream":
+    rows: Batch | Stored | Items
+    heldout: Batch | Stored | Items | None
+    if case.loader == "stream" or (isinstance(problem.data, Items) and (case.loader in LAZY or ":" in case.loader)):
         rows, heldout = problem.stored(case.n_samples, case.seed)
     else:
         rows, heldout = _in_memory(case, problem)
+    like = rows.of([0]).load() if isinstance(rows, Items) else rows
     on_phase("model")
-    model = problem.start(case.seed).to(device=case.device, dtype=getattr(torch, case.dtype))
+    start = problem.start(case.seed).to(device=case.device, dtype=getattr(torch, case.dtype))
+    call = problem.call(like[0] if isinstance(like, tuple) else torch.empty(0))  # stored features are one tensor
+    model, criterion = stepping.with_options(case, start, call, problem.criterion)
     lr = problem.lr if case.lr is None else case.lr
-    optimizer = OPTIMIZERS[case.optimizer](model.parameters(), lr)
-    epoch = epochs(case, rows, problem.weight)
-    return Training(case, model, problem.loss, optimizer, lr, epoch, rows, heldout, problem.weight)
+    optimizer = optimizers.make(case, model, lr)
+    epoch = epochs(case, rows, problem.weigh)
+    return Training(case, model, criterion, optimizer, lr, epoch, rows, heldout, problem.weigh)
 
 
-def mean_loss(training: Training, rows: Pair | Stored) -> float:
+def mean_loss(training: Training, rows: Batch | Stored | Items) -> float:
     """Return the mean loss of the model over all `rows`, in evaluation mode; weighted as the problem says."""
     model, total, weights = training.model, 0.0, 0.0
     model.eval()
     with torch.no_grad():
         for x, y in chunks(training.case, rows):
-            weight = len(x) if training.weight is None else float(training.weight(x, y))
+            weight = nested.count(x) if training.weight is None else float(training.weight(x, y))
             total += float(training.loss(model(x), y)) * weight
             weights += weight
     model.train()
@@ -135,45 +141,58 @@ def losses(training: Training) -> tuple[float, float | None]:
     return mean_loss(training, training.rows), heldout
 
 
-def chunks(case: Cell, rows: Pair | Stored) -> Iterator[Pair]:
+def held_out_metric(training: Training) -> float | None:
+    """Return the user's own metric over the held-out rows, the mean over chunks by rows; None where there are none.
+
+    Raises:
+        UsageError: the model answers with its loss, so there is no prediction.
+    """
+    if training.heldout is None:
+        return None
+    metric = load_function("metric", training.case.option("metric"), "(prediction, target) -> a number")
+    model, total, rows = training.model, 0.0, 0
+    model.eval()
+    with torch.no_grad():
+        for x, y in chunks(training.case, training.heldout):
+            if isinstance(y, tuple) and not y:  # the whole batch of a step is in x
+                raise UsageError(
+                    "a metric is computed from prediction and target: give the problem a loss instead of a step"
+                )
+            here = nested.count(x)
+            total, rows = total + float(metric(model(x), y)) * here, rows + here
+    model.train()
+    return total / rows
+
+
+def chunks(case: Cell, rows: Batch | Stored | Items) -> Iterator[Batch]:
     """Return the rows in their order, on the case's device, as many at a time as an evaluation takes."""
     fewest, most = EVALUATION_ROWS
     size = min(most, max(fewest, case.micro_batch or case.samples_per_step))
-    pairs: Iterable[Pair] = (rows,) if isinstance(rows, tuple) else rows.windows(window_rows(rows.files.row_bytes))
-    dtypes = (None, None) if isinstance(rows, tuple) else rows.files.dtypes(getattr(torch, case.dtype))
-    for pair in pairs:
-        for start in range(0, len(pair[0]), size):
-            x, y = (part[start : start + size].to(case.device, kind) for part, kind in zip(pair, dtypes, strict=True))
-            yield x, y
+    dtype: torch.dtype = getattr(torch, case.dtype)
+    parts: Iterable[Batch] = (rows,) if isinstance(rows, tuple) else _windows(rows, size)
+    kinds = rows.files.dtypes(dtype) if isinstance(rows, Stored) else None
+    for part in parts:
+        for start in range(0, nested.count(part), size):
+            x, y = (nested.cut(each, start, start + size) for each in part)
+            if kinds is None:
+                yield nested.placed(x, case.device, dtype), nested.placed(y, case.device, dtype)
+            else:
+                yield x.to(case.device, kinds[0]), y.to(case.device, kinds[1])
 
 
-def _in_memory(case: Cell, problem: Problem) -> tuple[Pair, Pair | None]:
+def _windows(rows: Stored | Items, size: int) -> Iterator[Batch]:
+    return rows.windows(window_rows(rows.files.row_bytes) if isinstance(rows, Stored) else size)
+
+
+def _in_memory(case: Cell, problem: Problem) -> tuple[Batch, Batch | None]:
     dtype: torch.dtype = getattr(torch, case.dtype)
     rows = problem.rows(case.n_samples, case.seed)
-    home = "cpu" if case.option("rows") == "host" else case.device
+    # The user's own loader gets its rows where a DataLoader with workers can have them.
+    home = "cpu" if case.option("rows") == "host" or ":" in case.loader else case.device
     placed = _placed((rows.x, rows.y), home, dtype)
     return placed, None if rows.heldout is None else _placed(rows.heldout, case.device, dtype)
 
 
-def _placed(pair: Pair, device: str, dtype: torch.dtype) -> Pair:
-    x, y = (part.to(device=device, dtype=dtype if part.is_floating_point() else None).contiguous() for part in pair)
+def _placed(pair: Batch, device: str, dtype: torch.dtype) -> Batch:
+    x, y = (nested.mapped(nested.placed(part, device, dtype), Tensor.contiguous) for part in pair)
     return x, y
-
-
-def _sgd(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=lr)
-
-
-def _momentum(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
-
-
-def _adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=lr)
-
-
-OPTIMIZERS: dict[str, Callable[[Iterable[Tensor], float], torch.optim.Optimizer]] = {
-    "sgd": _sgd,
-    "momentum": _momentum,
-    "adam": _adam,
-}

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mbbench.case import UsageError
+from mbbench.measuring.files import Pair
 from mbbench.measuring.noise_scale import CHUNK_ROWS, Loss, along_run
-from mbbench.measuring.problems import Pair
 from mbbench.measuring.training import Training, mean_loss
 from mbbench.search import NoisePoint
 

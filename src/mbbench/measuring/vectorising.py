@@ -10,8 +10,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mbbench.measuring.ensemble import Ensemble, OneByOne, with_rate
+from mbbench.measuring.items import Items
 from mbbench.measuring.training import Training
 
+CHANGING = ("autocast", "channels_last", "clip", "schedule")
+"""Options that make another update."""
 CHECK_STEPS = 5
 MOST_FLOPS = 0.5e6
 """Of one run's update, by torch's count. Above, runs are as fast one after the other (digits-mlp: at batch 32, 0.4e6)."""
@@ -22,6 +25,15 @@ AGREE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 def refusal(training: Training) -> str | None:
     """Return why the runs of a training are not vectorised, None where they are: they agree, and it is worth it."""
+    rows, case = training.rows, training.case
+    if isinstance(rows, Items) or not all(
+        isinstance(part, torch.Tensor) for part in (rows if isinstance(rows, tuple) else ())
+    ):
+        return "a batch is more than one tensor of features and one of targets, or its rows are items of a data set"
+    changed = [f"option {name}" for name in CHANGING if case.option(name) not in ("none", "no")]
+    changed += [name for name in (case.optimizer, case.loader) if ":" in name]
+    if changed:
+        return f"{', '.join(changed)}: its updates are not those that are vectorised"
     random = torch.random.get_rng_state()
     plain = OneByOne([with_rate(training, training.lr)])
     with FlopCounterMode(display=False) as counter:

@@ -4,10 +4,7 @@ Easy to get wrong: whatever goes wrong inside becomes a status with the phase it
 is left for the parent to name. Messages name files without their folders.
 """
 
-import os
 import random
-import sysconfig
-import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +15,7 @@ import msgspec
 import numpy
 import torch
 
-from mbbench.case import Case, UsageError
+from mbbench.case import Case, Cell, UsageError
 from mbbench.measuring import (
     convergence,
     devices,
@@ -31,9 +28,12 @@ from mbbench.measuring import (
     resident,
     target_pass,
     timing,
+    trial,
 )
+from mbbench.measuring.explaining import explain, users_traceback
 from mbbench.measuring.files import Files
-from mbbench.measuring.jobs import Facts, Job, Place
+from mbbench.measuring.jobs import Facts, Job, Place, joined_source
+from mbbench.measuring.modules import digest_of
 from mbbench.measuring.problems import Problem, resolve, source_of
 from mbbench.measuring.training import prepare
 from mbbench.record import Measurement, Phase, digest
@@ -66,6 +66,7 @@ def measure(message: bytes, tell: Tell) -> bytes:
     try:
         torch.manual_seed(0)  # a module that is made as its file is imported starts alike for every seed
         problem, source = _problem(job.case.problem, job.place)
+        source = joined_source(source, [digest_of(own) for own in job.case.own_names])
         # The limit begins behind the imports of the user's file, which are not training's, and counts the tensors it made.
         held = memory.live_bytes()
         rest = limits.rest(job.case.threads) - held
@@ -151,7 +152,7 @@ def predictions(message: bytes, tell: Tell) -> bytes:
 
 def describe(message: bytes, tell: Tell) -> bytes:
     """Resolve the problem named in `message` and look at the devices named there; return Facts encoded."""
-    name, place, asked = msgspec.msgpack.decode(message, type=tuple[str, Place, list[str]])
+    name, place, asked, own = msgspec.msgpack.decode(message, type=tuple[str, Place, list[str], list[str]])
     identity = environment.identity()
     try:
         problem, source = _problem(name, place)
@@ -163,21 +164,26 @@ def describe(message: bytes, tell: Tell) -> bytes:
             unavailable=(reasons := {device: devices.unavailable(device) for device in asked}),
             free_bytes={device: limits.free_bytes(device) for device, reason in reasons.items() if reason is None},
             identity=identity,
+            own={each: digest_of(each) for each in own},
         )
+    except UsageError as error:
+        facts = Facts(error=str(error), identity=identity)
     except Exception as error:
-        facts = Facts(error=str(error) if isinstance(error, UsageError) else explain(error), identity=identity)
+        facts = Facts(error=explain(error), identity=identity, traceback=users_traceback(error))
     return msgspec.msgpack.encode(facts)
 
 
-def explain(error: BaseException) -> str:
-    """Return one line: type, message, and where in the file nearest to the user's it happened; no folders."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    frames = traceback.extract_tb(error.__traceback__)
-    # Not by the name "mbbench" alone: a user's folder may be called that too.
-    others = (str(Path(__file__).parents[1]) + os.sep, sysconfig.get_path("stdlib") + os.sep, "<frozen")
-    users = [frame for frame in frames if not frame.filename.startswith(others) and "site-packages" not in frame.filename]
-    where = f" ({Path(users[-1].filename).name}, line {users[-1].lineno})" if users else ""
-    return scrub(f"{type(error).__name__}: {first}"[:500]) + where
+def tried(message: bytes, tell: Tell) -> bytes:
+    """Make a step of a problem as each cell has it; return why one cannot be made, or nothing, and the user's traceback."""
+    name, place, cells = msgspec.msgpack.decode(message, type=tuple[str, Place, list[Cell]])
+    said = ("", "")
+    try:
+        problem, _ = _problem(name, place)
+        for cell in cells:
+            trial.check(problem, cell)
+    except UsageError as error:
+        said = str(error), error.details
+    return msgspec.msgpack.encode(said)
 
 
 def _problem(name: str, place: Place) -> tuple[Problem, str]:

@@ -45,7 +45,7 @@ def curves(source: Source = "results/") -> pd.DataFrame:
     """Return one row per point of every loss curve, those of races left out, of a file, of a folder or of several.
 
     Columns: the fields of Case as in `load`, repeat, status; step, epoch, samples, train_s (seconds of training),
-    train_loss and heldout_loss (NaN: not finite, or no held-out rows).
+    train_loss, heldout_loss and heldout_metric (NaN: not finite, or no held-out rows, or no metric).
 
     Raises:
         StoreError: there is no such path, a line is not a record, or there is no record at all.
@@ -60,8 +60,8 @@ def curve_table(records: Iterable[Record]) -> pd.DataFrame:
         curve = record.measurement.curve
         if curve is None or record.kind == "race":  # its few points are no curve to be drawn
             continue
-        frame = pd.DataFrame(msgspec.structs.asdict(curve))
-        frame = frame.astype({"train_loss": float, "heldout_loss": float})
+        frame = pd.DataFrame(msgspec.structs.asdict(curve) | {"heldout_metric": curve.heldout_metric or None})
+        frame = frame.astype({"train_loss": float, "heldout_loss": float, "heldout_metric": float})
         about = _cell(record.case) | {
             "lr": record.measurement.lr,
             "run_id": record.run_id,
@@ -73,7 +73,8 @@ def curve_table(records: Iterable[Record]) -> pd.DataFrame:
         frames.append(frame)
     if not frames:
         names = ["case", *Cell.__struct_fields__, "full_batch", "run_id", "repeat", "status"]
-        return pd.DataFrame(columns=[*names, "step", "epoch", "samples", "train_s", "train_loss", "heldout_loss"])
+        columns = ["step", "epoch", "samples", "train_s", "train_loss", "heldout_loss", "heldout_metric"]
+        return pd.DataFrame(columns=[*names, *columns])
     return pd.concat(frames, ignore_index=True)
 
 
@@ -162,6 +163,8 @@ def _summary_row(pool: Pool) -> dict[str, object]:
         "final_epoch": _median([end[0] for end in ends]),
         "final_train_loss": _median([end[1] for end in ends]),
         "final_heldout_loss": _median([end[2] for end in ends]),
+        "final_heldout_metric": _median([end[3] for end in ends]),
+        "meter_per_step": _median([metered(record) for record in pool.timings]),
     }
 
 
@@ -215,9 +218,20 @@ def _cell(cell: Cell) -> dict[str, object]:
     return {"case": str(cell), **fields, "batch_size": cell.samples_per_step, "full_batch": cell.batch_size is None}
 
 
-def _last(record: Record) -> tuple[float, float]:
+def _last(record: Record) -> tuple[float, float, float]:
     curve = record.measurement.curve
-    return (_known(curve.train_loss[-1]), _known(curve.heldout_loss[-1])) if curve else (math.nan, math.nan)
+    if curve is None:
+        return math.nan, math.nan, math.nan
+    metric = curve.heldout_metric[-1] if curve.heldout_metric else None
+    return _known(curve.train_loss[-1]), _known(curve.heldout_loss[-1]), _known(metric)
+
+
+def metered(record: Record) -> float:
+    """Return how much the user's own meter grew in a step, the median of the rounds; NaN without one."""
+    measured = record.measurement
+    if not measured.meter or not measured.steps_per_round:
+        return math.nan
+    return statistics.median(measured.meter) / measured.steps_per_round
 
 
 def _median(values: list[float]) -> float:

@@ -4,6 +4,7 @@ Easy to get wrong: what is not known is an empty field, never 0; and a column th
 """
 
 import math
+import statistics
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from mbbench.profile import PHASES
 from mbbench.record import Kind
 from mbbench.reporting import losses, readable
-from mbbench.reporting.analysis import pool_table
+from mbbench.reporting.analysis import metered, pool_table
 from mbbench.reporting.peaks import Peak, limit, peak, unfit
 from mbbench.reporting.pooling import Pool, Setting
 from mbbench.reporting.share_words import NAMES
@@ -33,8 +34,10 @@ def time_table(setting: Setting) -> Table:
             row["95 % interval"] = f"{readable.seconds(epoch.low)} to {readable.seconds(epoch.high)}"
         row["step"] = readable.seconds(step.value) if step else ""
         row["samples/s"] = f"{pool.cell.n_samples / epoch.value:,.0f}" if epoch else ""
+        grown = [each for each in map(metered, pool.timings) if not math.isnan(each)]
+        row["meter per step"] = f"{statistics.median(grown):.3g}" if grown else ""
         rows.append(row | {"repeats": str(len(pool.repeats)), "status": _status(pool, "time")})
-    return _table(rows, ("epoch", "95 % interval", "step", "samples/s", "repeats", "status"))
+    return _table(rows, ("epoch", "95 % interval", "step", "samples/s", "meter per step", "repeats", "status"))
 
 
 def share_table(setting: Setting) -> Table:
@@ -99,9 +102,10 @@ def loss_table(setting: Setting) -> Table:
             row[head] = _estimate(pool, axis, reached) if losses.reaches(pool, axis, reached) else ""
         row["final loss (median)"] = _known(ends.final_train_loss, readable.loss)
         row["held-out"] = _known(ends.final_heldout_loss, readable.loss)
+        row["held-out metric"] = _known(ends.final_heldout_metric, "{:.4g}".format)
         row["after epochs"] = _known(ends.final_epoch, "{:,.4g}".format)
         rows.append(row | {"seeds": str(ends.seeds), "status": _status(pool, "convergence")})
-    return _table(rows, (*heads, "final loss (median)", "held-out", "after epochs", "seeds", "status"))
+    return _table(rows, (*heads, "final loss (median)", "held-out", "held-out metric", "after epochs", "seeds", "status"))
 
 
 def target_table(sizes: pd.DataFrame) -> Table:
