@@ -1,4 +1,4 @@
-"""The grid: every combination of the axes, as cells.
+"""The grid: every combination of the axes, as cells, and how a value of an axis is read from text.
 
 Easy to get wrong: a batch size equal to the number of rows is the full batch and becomes it, so that none is measured twice.
 """
@@ -6,13 +6,32 @@ Easy to get wrong: a batch size equal to the number of rows is the full batch an
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from mbbench.case import FULL, OPTIONS, Case, Cell, UsageError, check_cell, check_name
 
 ACROSS = 11
 """Batch sizes below the full batch where none are named."""
+Number = TypeVar("Number", int, float)
+
+
+def split(text: str) -> list[str]:
+    """Return the parts of a comma-separated text."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(name: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
+    """Return comma-separated numbers; raise UsageError where they are none."""
+    try:
+        return [kind(part) for part in split(text)]
+    except ValueError:
+        raise UsageError(f"{name} is {text!r}: expected numbers separated by commas") from None
+
+
+def micro_batches(text: str) -> list[int | None]:
+    """Return micro-batches, None where "none" was asked for."""
+    return [None if part == "none" else numbers("micro_batch", part, int)[0] for part in split(text)]
 
 
 def read_batch_size(text: str | int | None) -> int | None:

@@ -16,9 +16,9 @@ from typing import Annotated
 import typer
 
 from mbbench import __version__, api, case, compare, planner
-from mbbench.axes import read_seconds
+from mbbench.axes import micro_batches, numbers, read_seconds, split
 from mbbench.record import FAULTS, Record
-from mbbench.terminal import close, micro_batches, numbers, planned, screen, split, watched
+from mbbench.terminal import close, planned, screen, watched
 
 app = typer.Typer(
     name="mbbench",

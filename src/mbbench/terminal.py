@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mbbench import api, case, targets
+from mbbench import api, targets
 from mbbench.measuring.jobs import expected_s
 from mbbench.measuring.session import size_id
 from mbbench.record import FAULTS, Record
 
 screen = Console(stderr=True, highlight=False)
-Number = TypeVar("Number", int, float)
 
 
 def watched(plan: api.Plan, work: Callable[[api.OnProgress], list[Record]] | None = None) -> list[Record]:
@@ -83,21 +81,3 @@ def close(records: list[Record], results: Path) -> None:
     if failed:
         screen.print(f"mbbench: {failed} of {len(records)} failed; each is in the results with its reason", soft_wrap=True)
         raise typer.Exit(1)
-
-
-def split(text: str) -> list[str]:
-    """Return the parts of a comma-separated option."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def micro_batches(text: str) -> list[int | None]:
-    """Return micro-batches, None where "none" was asked for."""
-    return [None if part == "none" else numbers("micro_batch", part, int)[0] for part in split(text)]
-
-
-def numbers(name: str, text: str, kind: type[Number]) -> list[Number]:
-    """Return the numbers of a comma-separated option; raise UsageError where they are none."""
-    try:
-        return [kind(part) for part in split(text)]
-    except ValueError:
-        raise case.UsageError(f"{name} is {text!r}: expected numbers separated by commas") from None
