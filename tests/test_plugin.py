@@ -315,3 +315,23 @@ def test_an_option_that_no_cell_meets_is_a_usage_error_with_what_there_is(bench)
     run.stderr.fnmatch_lines(["ERROR: mbbench: --mb-batch-size is '17', but no *: use of 32, 200, full"])
     run.stdout.no_fnmatch_line("*INTERNALERROR*")
     assert bench.runpytest("--mb-batch-size=17", "-k", "test_plain").ret == 0  # as it may stand in addopts
+
+
+def test_the_grid_of_a_bench_file_may_stand_in_pyproject(pytester):
+    table = '[tool.mbbench]\nproblem = "linear"\nn = 100\nbatch-size = [10, "full"]\nseconds = 0.02\n'
+    pytester.makepyprojecttoml(table)
+    pytester.makepyfile(
+        """
+        import pytest
+        from mbbench import grid
+
+        @pytest.mark.mbbench(repeats=1, seconds=0.02)
+        @pytest.mark.parametrize("case", grid(), ids=str)
+        def test_it(case, measured):
+            measured()
+        """
+    )
+    run = pytester.runpytest("--benchmark-only", "--mb-batch-size=full")
+    run.assert_outcomes(passed=1, deselected=1)
+    [record] = store.load_records("results")
+    assert str(record.case) == "linear-n100-bfull-slice"

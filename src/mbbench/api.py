@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbbench import asked, fitting, planner, racing, targets
-from mbbench.axes import grid, read_bytes
+from mbbench.axes import DEFAULT_BATCH_SIZES, grid, read_bytes
 from mbbench.case import Case, UsageError
 from mbbench.fitting import OnTry, Search
 from mbbench.maxbatch import MaxBatch
 from mbbench.measuring import session
 from mbbench.measuring.environment import physical_cores
-from mbbench.plans import AUTO, DEFAULT_BATCH_SIZES, Plan, curve_budget, notebook_plans, plan
+from mbbench.plans import AUTO, Plan, curve_budget, notebook_plans, plan
 from mbbench.record import Record
 
 if TYPE_CHECKING:
