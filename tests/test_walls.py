@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "mbbench"
 GROUND = (
     *("__init__", "axes", "case", "record", "scrub", "store", "maxbatch", "listing", "search"),
-    *("narrowing", "notebook_data", "placing", "profile", "pyproject", "readings", "replay", "scaling", "seen"),
+    *("narrowing", "notebook_data", "placing", "profile", "pyproject", "readings", "replay", "scaling", "seen", "trace"),
 )
 HEAVY = ("torch", "pandas", "seaborn", "matplotlib", "scipy")
 

@@ -18,7 +18,7 @@ from mbbench import __version__, api, case, compare, notebook, planner
 from mbbench.axes import micro_batches, numbers, read_seconds, split
 from mbbench.configured import Configured
 from mbbench.record import FAULTS, Record
-from mbbench.terminal import close, planned, screen, watched
+from mbbench.terminal import close, planned, screen, traced, watched
 
 NAMELESS = "no problem is named: as `mbbench run digits-mlp`, or as problem in [tool.mbbench] of pyproject.toml"
 app = typer.Typer(
@@ -81,6 +81,9 @@ def run(
     results: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("results"),
     quick: Annotated[bool, typer.Option("--quick", help="A first look: share 30 s between all cells.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Measure also what is measured already.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Trace steps of one cell with torch.profiler instead; nothing is timed.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be measured, and about how long it takes.")
     ] = False,
@@ -89,10 +92,12 @@ def run(
 
     What is not typed is taken from [tool.mbbench] of the nearest pyproject.toml: keys are the long names of these options.
     """
-    began, within = time.monotonic(), None if time_ is None else read_seconds(time_)
+    began, within = time.monotonic(), None if time_ is None or profile else read_seconds(time_)
     if problem is None:
         raise case.UsageError(NAMELESS)
-    passes = split(measure or ("time,convergence,memory" if within is None else "time,target"))
+    if profile and dry_run:
+        raise case.UsageError("--profile times nothing, so there is nothing to show: leave out --dry-run")
+    passes = split("time" if profile else measure or ("time,convergence,memory" if within is None else "time,target"))
     plan = api.plan(
         problem,
         results=results,
@@ -117,11 +122,14 @@ def run(
         lr_policy=split(lr_policy),
         timeout_s=timeout if within is None else planner.timeout_s(within),
         memory_budget=memory_budget,
-        predict=predict,
+        predict=predict and not profile,
         quick=quick,
-        again=again,
-        write=not dry_run,
+        again=again or profile,
+        write=not (dry_run or profile),
     )
+    if profile:
+        traced(plan)
+        return
     if plan.kept and within is None:
         screen.print(f"{len(plan.kept)} of {len(plan.kept) + len(plan.jobs)} are measured already and kept (--again: anew)")
     if dry_run:

@@ -30,7 +30,7 @@ KEYS: dict[str, str] = {
     **dict.fromkeys(("dtype", "measure", "lr-policy"), "several"),
     **dict.fromkeys(("seeds", "repeats", "max-steps"), "whole"),
     **dict.fromkeys(("target", "seconds", "max-seconds", "timeout"), "number"),
-    **dict.fromkeys(("shuffle", "predict", "quick", "again", "dry-run"), "switch"),
+    **dict.fromkeys(("shuffle", "predict", "quick", "again", "dry-run", "profile"), "switch"),
 }
 """The long option names of `mbbench run`, without their dashes, and the kind of each."""
 

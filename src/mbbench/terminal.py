@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mbbench import api, targets
 from mbbench.measuring.jobs import expected_s
 from mbbench.measuring.session import size_id
-from mbbench.record import FAULTS, Record
+from mbbench.record import FAULTS, Measurement, Record
 
 screen = Console(stderr=True, highlight=False)
 
@@ -65,6 +65,20 @@ def planned(plan: api.Plan, within: float | None) -> list[str]:
     if within is None:
         return [*lines, f"{count} over {len(plan.cells)} cells, about {plan.expected_s:.0f} s at most"]
     return [*lines, f"{count}; within {within:g} s: each cell once, then what is promising, the rest is dropped and said so"]
+
+
+def traced(plan: api.Plan) -> None:
+    """Trace the one cell of a plan and print its costliest operations; end with exit code 1 where that failed."""
+    from mbbench.reporting import trace_words
+
+    path = trace_words.file(plan.cells[0])
+    found, printed = api.trace(plan, path)
+    if isinstance(found, Measurement):
+        screen.print(f"mbbench: no trace of {plan.cells[0]}: {found.status}: {found.message}", markup=False, soft_wrap=True)
+        if printed:
+            screen.print(printed, style="dim", markup=False, soft_wrap=True)
+        raise typer.Exit(1)
+    typer.echo("\n".join(trace_words.lines(found, plan.cells[0], path, path.stat().st_size)))
 
 
 def close(records: list[Record], results: Path) -> None:
