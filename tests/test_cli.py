@@ -81,6 +81,38 @@ def test_a_profile_is_a_pass_of_its_own_that_says_where_a_step_goes(typed, tmp_p
     assert "profile" not in mbbench.load(tmp_path / "results").columns
 
 
+def test_a_profile_of_one_cell_is_a_table_and_a_trace_and_no_record(typed, tmp_path):
+    code, out, _ = typed("run", "digits-mlp", "--batch-size", "8", "--threads", "1", "--profile")
+    assert code == 0
+    assert "aten::addmm" in out
+    assert "https://ui.perfetto.dev" in out
+    [trace] = tmp_path.iterdir()
+    assert trace.name == "trace-digits-mlp-n1438-b8-slice.json"
+    assert json.loads(trace.read_text())["traceEvents"]
+
+
+def test_a_profile_that_cannot_be_made_leaves_no_file(typed, tmp_path):
+    code, _, err = typed("run", "digits-mlp", "--profile")
+    assert (code, err) == (
+        2,
+        "mbbench: --profile traces one cell, and the grid has 3: batch_size is 32, 256, full: name one of each\n",
+    )
+    (tmp_path / "mine.py").write_text(
+        "import os, torch, mbbench\n"
+        "problem = mbbench.Problem(model=lambda: torch.nn.Linear(2, 1), loss=lambda p, t: os._exit(3),\n"
+        "    data=(torch.zeros(28, 2), torch.zeros(28, 1)), held_out=0)\n"
+    )
+    code, out, err = typed("run", "mine.py:problem", "--batch-size", "7", "--threads", "1", "--profile")
+    assert (code, out) == (1, "")
+    cell = "mine.py:problem-n28-b7-slice"
+    assert err == f"mbbench: no trace of {cell}: crash: the process died in phase warm-up: exit code 3\n"
+    (tmp_path / "trace-mine.py-problem-n28-bfull-slice.json").mkdir()
+    code, _, err = typed("run", "mine.py:problem", "--batch-size", "full", "--threads", "1", "--profile")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cannot be written: Is a directory" in err
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["mine.py"]
+
+
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(typed, tmp_path):
     code, out, _ = typed("run", "linear", "--batch-size", "32,full", "--dry-run", *TINY)
     assert code == 0

@@ -7,6 +7,7 @@ import pytest
 
 from mbbench import api
 from mbbench.case import Case, UsageError
+from mbbench.record import Measurement
 from mbbench.reporting import analysis
 
 torch = pytest.importorskip("torch")
@@ -129,3 +130,12 @@ def test_a_cell_above_a_part_of_the_devices_memory_is_out_of_memory_and_the_next
     states = {record.case.batch_size: record.measurement for record in api.execute(plan)}
     assert states[1024].status == "ok"
     assert (states[None].status, states[None].oom_by) == ("oom", "raised")
+
+
+@on_gpu
+def test_a_trace_has_the_kernels_and_gives_their_time_to_the_operations(tmp_path):
+    plan = api.plan("mlp", results=tmp_path, device="cuda", batch_size=64, measure=["time"], write=False)
+    found, printed = api.trace(plan, tmp_path / "trace.json")
+    assert not isinstance(found, Measurement), f"{found.message} {printed}"
+    assert found.operations[0].device_s > 0
+    assert '"cat":"kernel"' in (tmp_path / "trace.json").read_text()

@@ -9,7 +9,6 @@ import pytest
 
 import mbbench.api  # noqa: F401
 from mbbench import store
-from mbbench.pytest_plugin import ReplayClock
 
 pytest_plugins = ["pytester"]
 
@@ -302,12 +301,37 @@ def test_two_tests_may_ask_for_one_cell_with_different_budgets(pytester):
     run.stdout.fnmatch_lines(["5 records in *"])
 
 
-def test_a_replay_clock_stands_still_but_for_the_rounds_it_was_given():
-    clock = ReplayClock()
-    clock.load([0.25, 0.5])
-    readings = [clock()]
-    for _ in range(3):
-        clock.tick()
-        readings += [clock(), clock()]
-    assert readings == [0.0, 0.25, 0.25, 0.75, 0.75, 0.75, 0.75]
-    assert clock.__name__ == "worker_clock"
+def test_options_narrow_the_cells_and_leave_tests_without_a_cell(bench):
+    run = bench.runpytest("--collect-only", "-q", "--mb-batch-size=100,32", "--mb-device", "cpu", "--mb-n=100")
+    run.stdout.fnmatch_lines(["*5/12 tests collected (7 deselected)*"])
+    kept = [line.partition("::")[2] for line in run.outlines if "::" in line]
+    cells = [f"[linear-n100-{size}-slice]" for size in ("b32", "bfull")]
+    assert kept == [*(f"test_timed{cell}" for cell in cells), f"test_step{cells[0]}", "test_own", "test_plain"]
+
+
+def test_an_option_that_no_cell_meets_is_a_usage_error_with_what_there_is(bench):
+    run = bench.runpytest("--mb-batch-size=17", "-k", "test_timed")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["ERROR: mbbench: --mb-batch-size is '17', but no *: use of 32, 200, full"])
+    run.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert bench.runpytest("--mb-batch-size=17", "-k", "test_plain").ret == 0  # as it may stand in addopts
+
+
+def test_the_grid_of_a_bench_file_may_stand_in_pyproject(pytester):
+    table = '[tool.mbbench]\nproblem = "linear"\nn = 100\nbatch-size = [10, "full"]\nseconds = 0.02\n'
+    pytester.makepyprojecttoml(table)
+    pytester.makepyfile(
+        """
+        import pytest
+        from mbbench import grid
+
+        @pytest.mark.mbbench(repeats=1, seconds=0.02)
+        @pytest.mark.parametrize("case", grid(), ids=str)
+        def test_it(case, measured):
+            measured()
+        """
+    )
+    run = pytester.runpytest("--benchmark-only", "--mb-batch-size=full")
+    run.assert_outcomes(passed=1, deselected=1)
+    [record] = store.load_records("results")
+    assert str(record.case) == "linear-n100-bfull-slice"

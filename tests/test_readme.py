@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import mbbench
 from mbbench import store
 
 ROOT = Path(__file__).parent.parent
@@ -62,3 +63,10 @@ def test_every_make_target_and_file_that_the_readme_names_is_there():
 def test_every_command_that_the_readme_names_is_there(folder):
     for command in re.findall(r"^\| `mbbench ([a-z]+)", README, flags=re.MULTILINE):
         assert "Example: mbbench" in typed(f"mbbench {command} --help", folder)
+
+
+def test_the_readmes_pyproject_holds_a_grid(tmp_path, monkeypatch):
+    [table] = blocks("toml")
+    (tmp_path / "pyproject.toml").write_text(table)
+    monkeypatch.chdir(tmp_path)
+    assert len(mbbench.grid()) == 3 * 2

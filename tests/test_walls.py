@@ -10,7 +10,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "mbbench"
 GROUND = (
     *("__init__", "axes", "case", "record", "scrub", "store", "maxbatch", "listing", "search"),
-    *("notebook_data", "options", "placing", "profile", "readings", "scaling", "seen", "usage"),
+    *("narrowing", "notebook_data", "options", "placing", "profile", "pyproject", "readings", "replay", "scaling", "seen"),
+    *("trace", "usage"),
 )
 HEAVY = ("torch", "pandas", "seaborn", "matplotlib", "scipy")
 

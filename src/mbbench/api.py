@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from mbbench import asked, fitting, planner, racing, targets
-from mbbench.axes import grid, read_bytes
-from mbbench.case import Case, UsageError
+from mbbench.axes import DEFAULT_BATCH_SIZES, grid, read_bytes
+from mbbench.case import FULL, Case, Cell, UsageError
 from mbbench.fitting import OnTry, Search
 from mbbench.maxbatch import MaxBatch
-from mbbench.measuring import session
+from mbbench.measuring import process, session
 from mbbench.measuring.environment import physical_cores
-from mbbench.plans import AUTO, DEFAULT_BATCH_SIZES, Plan, curve_budget, notebook_plans, plan
-from mbbench.record import Record
+from mbbench.plans import AUTO, Plan, curve_budget, notebook_plans, plan
+from mbbench.record import Measurement, Record
+from mbbench.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +36,7 @@ __all__ = [
     "plan",
     "run",
     "run_within",
+    "trace",
 ]
 
 OnProgress = Callable[[Record, str, int, int], None]
@@ -158,3 +162,53 @@ def max_batch(
     begun = session.begin({name: facts}, Path(results), timeout_s, refuse=False)
     assert isinstance(case, Case)  # full batch always is
     return fitting.max_batch(Search(case, begun, place, max_bytes, on_try), minimum, largest)
+
+
+def trace(plan: Plan, file: Path) -> tuple[Trace | Measurement, str]:
+    """Train a few steps of the one cell of a plan under torch.profiler, in a process of its own; nothing is recorded.
+
+    Args:
+        plan: of one cell, with jobs still to be done.
+        file: where the trace is written; nothing is left there where the cell could not be trained.
+
+    Returns:
+        What was found, or how it ended without; and what the worker printed in the latter case.
+
+    Raises:
+        UsageError: the plan is of several cells, or the file cannot be written.
+    """
+    if len(plan.cells) > 1:
+        raise UsageError(f"--profile traces one cell, and the grid has {len(plan.cells)}: {_several(plan.cells)}")
+    job = msgspec.structs.replace(plan.jobs[0], case=plan.cells[0])
+    limit, device = plan.session.limit_bytes(job), job.case.device
+    job = msgspec.structs.replace(job, limit_bytes=limit)
+    try:
+        file.write_bytes(b"")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+    found: Trace | None = None
+    try:
+        answer, printed, _ = process.call(
+            "trace",
+            msgspec.msgpack.encode((job, str(file.resolve()))),
+            device=device,
+            timeout_s=plan.session.timeout_s,
+            limit_bytes=limit if device == "cpu" else None,
+        )
+        if isinstance(answer, process.Failure):
+            return Measurement(status=answer.status, phase=answer.phase, message=answer.message), printed
+        found, ended = msgspec.msgpack.decode(answer, type=tuple[Trace | None, Measurement])
+        return found or ended, printed
+    finally:
+        if found is None:
+            file.unlink(missing_ok=True)
+
+
+def _several(cells: Sequence[Cell]) -> str:
+    """Return what differs between cells: "batch_size is 32, 256, full: name one of each"."""
+    fields = {name: list(dict.fromkeys(getattr(cell, name) for cell in cells)) for name in Cell.__struct_fields__}
+    told = {name: [FULL if value is None else str(value) for value in values] for name, values in fields.items()}
+    return (
+        "; ".join(f"{name} is {', '.join(values)}" for name, values in told.items() if len(values) > 1)
+        + ": name one of each"
+    )

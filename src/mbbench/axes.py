@@ -1,4 +1,4 @@
-"""The grid: every combination of the axes, as cells.
+"""The grid: every combination of the axes, as cells, and how a value of an axis is read from text.
 
 Easy to get wrong: a batch size equal to the number of rows is the full batch and becomes it, so that none is measured twice.
 """
@@ -6,13 +6,34 @@ Easy to get wrong: a batch size equal to the number of rows is the full batch an
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
+from mbbench import pyproject
 from mbbench.case import FULL, OPTIONS, Case, Cell, UsageError, check_cell, check_name
 
 ACROSS = 11
 """Batch sizes below the full batch where none are named."""
+DEFAULT_BATCH_SIZES: tuple[int | str, ...] = (32, 256, FULL)
+Number = TypeVar("Number", int, float)
+
+
+def split(text: str) -> list[str]:
+    """Return the parts of a comma-separated text."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(name: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
+    """Return comma-separated numbers; raise UsageError where they are none."""
+    try:
+        return [kind(part) for part in split(text)]
+    except ValueError:
+        raise UsageError(f"{name} is {text!r}: expected numbers separated by commas") from None
+
+
+def micro_batches(text: str) -> list[int | None]:
+    """Return micro-batches, None where "none" was asked for."""
+    return [None if part == "none" else numbers("micro_batch", part, int)[0] for part in split(text)]
 
 
 def read_batch_size(text: str | int | None) -> int | None:
@@ -54,9 +75,9 @@ def default_sizes(n: int) -> list[int | str]:
 
 
 def grid(
-    problem: str | Iterable[str],
+    problem: str | Iterable[str] | None = None,
     *,
-    n_samples: int | Iterable[int],
+    n_samples: int | Iterable[int] | None = None,
     batch_size: int | str | Iterable[int | str | None] | None = None,
     options: Mapping[str, str] | None = None,
     **axes: Any,
@@ -64,7 +85,8 @@ def grid(
     """Return every combination of the axes as cells, in the order of the axes.
 
     Args:
-        problem: one name, or several.
+        problem: one name, or several. None: it is the grid of [tool.mbbench] in the nearest pyproject.toml, but for what is
+            given here.
         n_samples: one number of rows, or several.
         batch_size: one batch size or several; "full" or None is the full batch.
         options: option values, the same in every cell.
@@ -77,6 +99,11 @@ def grid(
     Raises:
         UsageError: a value is not valid, an axis is unknown or empty, or no cell is left that can be run.
     """
+    if problem is None:
+        given = {"n_samples": n_samples, "batch_size": batch_size, "options": options}
+        return grid(**(_configured() | {name: value for name, value in given.items() if value is not None} | axes))
+    if n_samples is None:
+        raise UsageError("n_samples is not given: say how many rows to train on, as n_samples=1000")
     names = Cell.__struct_fields__
     for axis in axes:
         check_name("axis", axis, names)
@@ -97,6 +124,30 @@ def grid(
             f'use {most} or fewer, or "full" (no cell of the grid can be run)'
         )
     return cells
+
+
+def _configured() -> dict[str, Any]:
+    """Return the axes that [tool.mbbench] gives `grid`, as its arguments."""
+    file, found = pyproject.settings()
+    if "problem" not in found:
+        where = f"[tool.mbbench] in {file} has none" if file else f"no {pyproject.FILE} here or above has [tool.mbbench]"
+        raise UsageError(f"grid() without a problem takes it from [tool.mbbench], and {where}: name it in either place")
+    text = {key: str(value) for key, value in found.items()}
+    readers: dict[str, Callable[[str], Any]] = {
+        "problem": str,
+        "batch-size": split,
+        "micro-batch": micro_batches,
+        "threads": lambda each: numbers("threads", each, int),
+        "lr": lambda each: numbers("lr", each, float),
+        **dict.fromkeys(("loader", "device", "optimizer", "dtype"), split),
+    }
+    axes: dict[str, Any] = {key.replace("-", "_"): read(text[key]) for key, read in readers.items() if key in text}
+    if "n" in text:
+        axes["n_samples"] = numbers("n", text["n"], int)
+    if "shuffle" in found:
+        axes["shuffle"] = found["shuffle"]
+    options = {name: text[key] for name in OPTIONS if (key := name.replace("_", "-")) in text and name != "lr_policy"}
+    return {"batch_size": DEFAULT_BATCH_SIZES, "options": options} | axes
 
 
 def _several(value: Any) -> list[Any]:

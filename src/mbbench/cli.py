@@ -5,7 +5,6 @@ and makes it 130.
 """
 
 import functools
-import json
 import shlex
 import sys
 import time
@@ -15,11 +14,13 @@ from typing import Annotated
 
 import typer
 
-from mbbench import __version__, api, case, compare, planner
-from mbbench.axes import read_seconds
+from mbbench import __version__, api, case, compare, notebook, planner
+from mbbench.axes import micro_batches, numbers, read_seconds, split
+from mbbench.configured import Configured
 from mbbench.record import FAULTS, Record
-from mbbench.terminal import close, micro_batches, numbers, planned, screen, split, watched
+from mbbench.terminal import close, planned, screen, traced, watched
 
+NAMELESS = "no problem is named: as `mbbench run digits-mlp`, or as problem in [tool.mbbench] of pyproject.toml"
 app = typer.Typer(
     name="mbbench",
     help="Full batch or mini-batch, which batch size, on this machine? Measured, with evidence.",
@@ -30,9 +31,14 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog="Example: mbbench run digits-mlp --batch-size 16,64,256,full --loader slice,dataloader --quick")
+@app.command(
+    cls=Configured,
+    epilog="Example: mbbench run digits-mlp --batch-size 16,64,256,full --loader slice,dataloader --quick",
+)
 def run(
-    problem: Annotated[str, typer.Argument(help="A built-in name (mbbench list), my_model.py:problem or pkg.mod:problem.")],
+    problem: Annotated[
+        str | None, typer.Argument(help="A built-in name (mbbench list), my_model.py:problem or pkg.mod:problem.")
+    ] = None,
     batch_size: Annotated[
         str | None,
         typer.Option(
@@ -91,13 +97,23 @@ def run(
     results: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("results"),
     quick: Annotated[bool, typer.Option("--quick", help="A first look: share 30 s between all cells.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Measure also what is measured already.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Trace steps of one cell with torch.profiler instead; nothing is timed.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be measured, and about how long it takes.")
     ] = False,
 ) -> None:
-    """Measure a problem over batch sizes, data set sizes, loaders and devices; end with a verdict."""
-    began, within = time.monotonic(), None if time_ is None else read_seconds(time_)
-    passes = split(measure or ("time,convergence,memory" if within is None else "time,target"))
+    """Measure a problem over batch sizes, data set sizes, loaders and devices; end with a verdict.
+
+    What is not typed is taken from [tool.mbbench] of the nearest pyproject.toml: keys are the long names of these options.
+    """
+    began, within = time.monotonic(), None if time_ is None or profile else read_seconds(time_)
+    if problem is None:
+        raise case.UsageError(NAMELESS)
+    if profile and dry_run:
+        raise case.UsageError("--profile times nothing, so there is nothing to show: leave out --dry-run")
+    passes = split("time" if profile else measure or ("time,convergence,memory" if within is None else "time,target"))
     plan = api.plan(
         problem,
         results=results,
@@ -131,11 +147,14 @@ def run(
         lr_policy=split(lr_policy),
         timeout_s=timeout if within is None else planner.timeout_s(within),
         memory_budget=memory_budget,
-        predict=predict,
+        predict=predict and not profile,
         quick=quick,
-        again=again,
-        write=not dry_run,
+        again=again or profile,
+        write=not (dry_run or profile),
     )
+    if profile:
+        traced(plan)
+        return
     if plan.kept and within is None:
         screen.print(f"{len(plan.kept)} of {len(plan.kept) + len(plan.jobs)} are measured already and kept (--again: anew)")
     if dry_run:
@@ -238,22 +257,7 @@ def list_(results: Annotated[Path, typer.Option(help="Folder with records.")] = 
         typer.echo(line)
 
 
-@app.command(epilog="Example: mbbench notebook --json")
-def notebook(
-    as_json: Annotated[bool, typer.Option("--json", help="The replayed tables as JSON; nothing is timed.")] = False,
-    results: Annotated[Path, typer.Option(help="Folder for the records of its timings.")] = Path("results"),
-) -> None:
-    """Replay the notebook that mbbench began as, time its ways of training, and say what its comparison measures."""
-    from mbbench.measuring import notebook as replay
-    from mbbench.reporting import notebook as words
-
-    tables = replay.tables()
-    if as_json:
-        typer.echo(json.dumps(tables))
-        return
-    typer.echo("\n".join(words.replayed(tables)))
-    records = [record for plan in api.notebook_plans(results) for record in watched(plan)]
-    typer.echo("\n".join(words.timed(records)))
+app.command("notebook", epilog="Example: mbbench notebook --json")(notebook.command)
 
 
 @app.callback(invoke_without_command=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mbbench import asked, fitting, targets
-from mbbench.axes import default_sizes, grid, read_bytes
+from mbbench.axes import DEFAULT_BATCH_SIZES, default_sizes, grid, read_bytes
 from mbbench.case import FULL, Budget, Cell, UsageError
 from mbbench.measuring import jobs as job_lists
 from mbbench.measuring import session
@@ -22,7 +22,6 @@ from mbbench.targets import Aim
 if TYPE_CHECKING:
     from mbbench.measuring.problems import Problem
 
-DEFAULT_BATCH_SIZES: tuple[int | str, ...] = (32, 256, FULL)
 AUTO = "auto"
 QUICK_S = 30.0
 

@@ -12,11 +12,14 @@ where no test asks for `measured`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from mbbench.narrowing import FIELDS
+from mbbench.replay import ReplayClock
 
 if TYPE_CHECKING:
     from mbbench.case import Cell
@@ -31,31 +34,6 @@ MARKER = (
     'memory_budget=None, unit="epoch"): '
     "how the cells of a bench are measured; unit is what one round of the table stands for: epoch, step or run"
 )
-
-
-class ReplayClock:
-    """A timer for pytest-benchmark that stands still but for what a worker measured.
-
-    It has a `__name__`, since pytest-benchmark writes a timer's name into its JSON.
-    """
-
-    __name__ = "worker_clock"
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.waiting: Iterator[float] = iter(())
-
-    def __call__(self) -> float:
-        """Return the seconds replayed so far."""
-        return self.now
-
-    def load(self, seconds: list[float]) -> None:
-        """Take the rounds to replay."""
-        self.waiting = iter(seconds)
-
-    def tick(self) -> None:
-        """Let one round pass."""
-        self.now += next(self.waiting, 0.0)
 
 
 class Bench:
@@ -79,12 +57,14 @@ BENCH = pytest.StashKey[Bench]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --mb-results, --mb-timeout, --mb-memory-budget and --mb-no-predict."""
+    """Add the plugin's options, all of which begin with --mb."""
     group = parser.getgroup("mbbench")
     group.addoption("--mb-results", metavar="DIR", default="results", help="folder for the records of bench/ (results/)")
     group.addoption("--mb-memory-budget", metavar="SIZE", help="what a cell may take, as 2GiB (80 %% of what is free)")
     group.addoption("--mb-no-predict", action="store_true", help="run also cells that are predicted not to fit")
     group.addoption("--mb-timeout", metavar="S", type=float, default=300.0, help="kill a cell after S seconds (300)")
+    for option in FIELDS:
+        group.addoption(f"--mb-{option}", metavar="A,B", help=f"only cells with this {option}, several by comma")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -102,8 +82,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each measured test a clock of its own, merged into its nearest `benchmark` marker."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Narrow the cells; give each measured test a clock of its own, merged into its nearest `benchmark` marker."""
+    _narrow(config, items)
     for item in items:
         if _is_measured(item):
             nearest = item.get_closest_marker("benchmark")
@@ -175,6 +156,23 @@ def _present(item: pytest.Item, benchmark: Any) -> list[Record]:
     benchmark.extra_info["mbbench"] = suite.extra_info(records, unit)
     benchmark.pedantic(clock.tick, rounds=max(1, len(seconds)))
     return records
+
+
+def _narrow(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the cells that were not asked for; a test without a cell stays, and so do all where none has one."""
+    asked = {option: text for option in FIELDS if (text := config.getoption(f"mb_{option.replace('-', '_')}")) is not None}
+    cells = {item: cell for item in items if asked and (cell := _cell(item))}
+    if not cells:
+        return
+    from mbbench.case import UsageError
+    from mbbench.narrowing import kept
+
+    try:
+        chosen = kept(cells.values(), asked)
+    except UsageError as error:
+        raise pytest.UsageError(f"mbbench: {error}") from None
+    config.hook.pytest_deselected(items=[item for item, cell in cells.items() if cell not in chosen])
+    items[:] = [item for item in items if item not in cells or cells[item] in chosen]
 
 
 def _is_measured(item: pytest.Item) -> bool:

@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mbbench import api, case, targets
+from mbbench import api, targets
 from mbbench.measuring.jobs import expected_s
 from mbbench.measuring.session import size_id
-from mbbench.record import FAULTS, Record
+from mbbench.record import FAULTS, Measurement, Record
 
 screen = Console(stderr=True, highlight=False)
-Number = TypeVar("Number", int, float)
 
 
 def watched(plan: api.Plan, work: Callable[[api.OnProgress], list[Record]] | None = None) -> list[Record]:
@@ -69,6 +67,20 @@ def planned(plan: api.Plan, within: float | None) -> list[str]:
     return [*lines, f"{count}; within {within:g} s: each cell once, then what is promising, the rest is dropped and said so"]
 
 
+def traced(plan: api.Plan) -> None:
+    """Trace the one cell of a plan and print its costliest operations; end with exit code 1 where that failed."""
+    from mbbench.reporting import trace_words
+
+    path = trace_words.file(plan.cells[0])
+    found, printed = api.trace(plan, path)
+    if isinstance(found, Measurement):
+        screen.print(f"mbbench: no trace of {plan.cells[0]}: {found.status}: {found.message}", markup=False, soft_wrap=True)
+        if printed:
+            screen.print(printed, style="dim", markup=False, soft_wrap=True)
+        raise typer.Exit(1)
+    typer.echo("\n".join(trace_words.lines(found, plan.cells[0], path, path.stat().st_size)))
+
+
 def close(records: list[Record], results: Path) -> None:
     """Print table, verdict and where everything is; end with exit code 1 where a cell failed."""
     from mbbench.reporting import advice, analysis
@@ -83,21 +95,3 @@ def close(records: list[Record], results: Path) -> None:
     if failed:
         screen.print(f"mbbench: {failed} of {len(records)} failed; each is in the results with its reason", soft_wrap=True)
         raise typer.Exit(1)
-
-
-def split(text: str) -> list[str]:
-    """Return the parts of a comma-separated option."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def micro_batches(text: str) -> list[int | None]:
-    """Return micro-batches, None where "none" was asked for."""
-    return [None if part == "none" else numbers("micro_batch", part, int)[0] for part in split(text)]
-
-
-def numbers(name: str, text: str, kind: type[Number]) -> list[Number]:
-    """Return the numbers of a comma-separated option; raise UsageError where they are none."""
-    try:
-        return [kind(part) for part in split(text)]
-    except ValueError:
-        raise case.UsageError(f"{name} is {text!r}: expected numbers separated by commas") from None

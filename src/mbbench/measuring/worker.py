@@ -28,6 +28,7 @@ from mbbench.measuring import (
     resident,
     target_pass,
     timing,
+    tracing,
     trial,
 )
 from mbbench.measuring.explaining import explain, users_traceback
@@ -38,6 +39,7 @@ from mbbench.measuring.problems import Problem, resolve, source_of
 from mbbench.measuring.training import prepare
 from mbbench.record import Measurement, Phase, digest
 from mbbench.scrub import scrub
+from mbbench.trace import Trace
 
 SMALL_LIMIT = 2**30
 """Bytes below which any failure that may be memory's is taken for it: a thread's stack or a kernel's buffer meets it."""
@@ -46,10 +48,31 @@ Tell = Callable[[str, object], None]
 """Sends the parent a word: ("phase", name) as one begins, ("rest", bytes) when the memory limit begins to hold, ("rest",
 None) when it holds no longer."""
 
+Pass = Callable[[Job, Problem, OnPhase, Callable[[], None]], dict[str, Any]]
+"""Measures a job's case: told the phases, and when the limit has served; returns fields of a Measurement."""
+
 
 def measure(message: bytes, tell: Tell) -> bytes:
     """Run the job that is encoded in `message`; return the hash of its problem and its Measurement, encoded."""
     job = msgspec.msgpack.decode(message, type=Job)
+    return msgspec.msgpack.encode(_guarded(job, tell, _PASSES[job.kind]))
+
+
+def trace(message: bytes, tell: Tell) -> bytes:
+    """Trace the case of the job in `message` into the file named there; return the Trace or None, and how that ended."""
+    job, file = msgspec.msgpack.decode(message, type=tuple[Job, str])
+    found: list[Trace] = []
+
+    def traced(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
+        found.append(tracing.trace(prepare(job.case, problem, enter), Path(file), enter, release))
+        return {}
+
+    _, ended = _guarded(job, tell, traced)
+    return msgspec.msgpack.encode((found[0] if found else None, ended))
+
+
+def _guarded(job: Job, tell: Tell, make: Pass) -> tuple[str, Measurement]:
+    """Make a pass over a job's case within its limits; return the hash of its problem, and what came of it, whatever did."""
     phases: list[Phase] = ["start"]
     source = ""
     warned: list[str] = []
@@ -80,14 +103,14 @@ def measure(message: bytes, tell: Tell) -> bytes:
         warnings.showwarning = lambda message, category, *_, **__: warned.append(f"{category.__name__}: {message}")
         for seeded in (torch.manual_seed, random.seed, numpy.random.seed):
             seeded(job.case.seed)
-        fields = _PASSES[job.kind](job, problem, enter, release)
+        fields = make(job, problem, enter, release)
         if warned and not fields.get("message"):
             fields["message"] = f"warned: {scrub(' '.join(warned[0].split())[:300])}"
-        result = Measurement(phase="train", **({"status": "ok"} | fields))
+        result = Measurement(phase="train", **{"status": "ok", **fields})
     except Exception as error:
         limits.lift()  # what follows takes memory too
         result = _failure(error, phases[-1], rest, limit)
-    return msgspec.msgpack.encode((source, result))
+    return source, result
 
 
 def _time(job: Job, problem: Problem, enter: OnPhase, release: Callable[[], None]) -> dict[str, Any]:
