@@ -1,28 +1,31 @@
 """A watched loop trains bit for bit as it would alone, and what is said of it is what happened."""
 
-import math
+import gc
+import re
+import shlex
+import subprocess
+import sys
 import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
+from looped import X, Y
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mbbench
-from mbbench import watching
+from mbbench import watched, watching
 from mbbench.case import UsageError
 from mbbench.measuring import probing
-from mbbench.reporting import seen_words
-from mbbench.seen import Gradients, Look, Probe, Seen, noise
-
-X = torch.tensor([[73.0, 80, 75], [93, 88, 93], [89, 91, 90], [96, 98, 100], [73, 66, 70]])
-Y = torch.tensor([[152.0], [185], [180], [196], [142]])
+from mbbench.reporting import readable
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     monkeypatch.setattr(watching, "_ALL", [])
+    monkeypatch.setattr(probing, "MOST_S", 60.0)  # a busy machine is no reason
 
 
 def model(width=8):
@@ -30,7 +33,7 @@ def model(width=8):
     return nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm1d(width), nn.Linear(width, 1))
 
 
-def train(watched, epochs=30, said=None, **options):
+def train(watching_it, epochs=30, said=None, **options):
     """Train with dropout on shuffled batches; return the losses, the parameters and the next random number."""
     net = model()
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
@@ -38,23 +41,23 @@ def train(watched, epochs=30, said=None, **options):
     losses = []
     for _ in range(epochs):
         say = (lambda line: None) if said is None else said.append
-        for x, y in mbbench.watch(loader, net, optimizer, say=say, **options) if watched else loader:
+        for x, y in mbbench.watch(loader, net, optimizer, say=say, **options) if watching_it else loader:
             optimizer.zero_grad()
             loss = nn.functional.mse_loss(net(x), y)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-    if watched:
-        str(watching._ALL[0])
+    if watching_it:
+        watching._ALL[0].lines()
     return losses, [part.detach().clone() for part in net.state_dict().values()], torch.rand(3), net, optimizer
 
 
 def test_training_is_the_same_bit_for_bit_whatever_is_said_of_it():
     said = []
-    plain, watched = train(False), train(True, said=said, after_s=0.0)
-    assert plain[0] == watched[0]
-    assert all(torch.equal(one, other) for one, other in zip(plain[1], watched[1], strict=True))
-    assert torch.equal(plain[2], watched[2])  # dropout of a copy has drawn nothing
+    plain, seen_too = train(False), train(True, said=said, after_s=0.0)
+    assert plain[0] == seen_too[0]
+    assert all(torch.equal(one, other) for one, other in zip(plain[1], seen_too[1], strict=True))
+    assert torch.equal(plain[2], seen_too[2])  # dropout of a copy has drawn nothing
     assert watching._ALL[0].seen.looks  # and there was something to disturb it
     assert watching._ALL[0].seen.probes
     assert said
@@ -62,75 +65,131 @@ def test_training_is_the_same_bit_for_bit_whatever_is_said_of_it():
 
 def test_many_epochs_are_one_loop_and_no_hook_stays():
     *_, net, optimizer = train(True, epochs=30)
-    (one,) = watching._ALL
+    [one] = watching._ALL
     assert (one.seen.epochs, one.seen.batches, one.seen.updates) == (30, 90, 90)
     assert one.seen.rows_a_batch == pytest.approx(20 / 3, rel=0.2)  # 8, 8 and 4
-    assert all(look.batches == look.updates == watching.LOOK for look in one.seen.looks)
+    assert all(look.batches == look.updates == watched.LOOK for look in one.seen.looks)
     assert not net._forward_hooks
     assert not net._forward_pre_hooks
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
 
 
-def test_evaluation_between_epochs_is_no_part_of_a_step():
-    net = nn.Linear(3, 1)
-    optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
-    loader = [(X, Y)] * 3  # no look is over within an epoch
-    watched = mbbench.watch(loader, net, optimizer)
-    for _ in range(12):
-        for x, y in watched:
-            optimizer.zero_grad()
-            nn.functional.mse_loss(net(x), y).backward()
-            optimizer.step()
-        net(torch.zeros(1000, 3))
-    assert watched.seen.looks
-    assert {look.rows for look in watched.seen.looks} == {5 * watching.LOOK}
-
-
-def test_the_notebooks_two_loops_are_told_what_their_comparison_measures():
+def the_notebooks_two_loops(epochs):
+    """Train as the notebook does, full batch first; return what was said of both."""
     full, mini = nn.Linear(3, 1), nn.Linear(3, 1)
     said = []
     optimizer = torch.optim.SGD(full.parameters(), lr=1e-5)
     with mbbench.watch(model=full, optimizer=optimizer, say=said.append):
-        for _ in range(200):
+        for _ in range(epochs):
+            cost = nn.functional.mse_loss(full(X), Y)
             optimizer.zero_grad()
-            nn.functional.mse_loss(full(X), Y).backward()
+            cost.backward()
             optimizer.step()
-    other = torch.optim.SGD(mini.parameters(), lr=1e-5)
-    loader = DataLoader(TensorDataset(X, Y), batch_size=2, shuffle=True)
-    watched = mbbench.watch(loader, mini, other)
-    for _ in range(200):
-        for x, y in watched:
-            other.zero_grad()
-            nn.functional.mse_loss(mini(x), y).backward()
-            other.step()
-    first, (whole,) = said, [line for line in str(watched).splitlines() if line.startswith("Comparing")]
-    assert first[0].startswith("mbbench watched Linear with SGD: 200 steps of about 5 rows in")
-    assert "measures the loader (DataLoader, " in whole
-    assert "before: no loader, none" in whole
-    assert "the number of updates (600, before 200: 3.0 times as many), and not the batch size" in whole
-    assert any(line.startswith("Where a step goes: forward") for line in first)
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
+    other = torch.optim.SGD(mini.parameters(), lr=1e-5)
+    loader = DataLoader(TensorDataset(X, Y), batch_size=2, shuffle=True)
+    for _ in range(epochs):
+        for x, y in mbbench.watch(loader, mini, other, say=said.append):
+            cost = nn.functional.mse_loss(mini(x), y)
+            other.zero_grad()
+            cost.backward()
+            other.step()
+    watching._at_exit()
+    return said
+
+
+@pytest.mark.parametrize("epochs", [20, 200])
+def test_the_notebooks_two_loops_are_told_what_their_comparison_measures(epochs):
+    said = the_notebooks_two_loops(epochs)
+    assert said[0].startswith(f"mbbench watched Linear with SGD: {epochs} steps of about 5 rows in")
+    assert said[1].startswith("Where a step goes: forward")
+    [whole] = [line for line in said if line.startswith("Comparing")]
+    assert "measures the loader (DataLoader, before none) and the number of updates, and not the batch size alone" in whole
+    assert f"It makes 3.0 times the updates ({3 * epochs}, before {epochs})." in whole
+    full, mini = (known.seen for known in watching._ALL)
+    assert (full.pace.loader_s, full.loader_s) == (0, 0)
+    assert mini.pace.loader_s > 0
+    assert f"in the loader ({readable.seconds(mini.pace.loader_s)} of an update, before nothing)" in whole
+
+
+def test_what_is_said_to_prove_it_is_typed(tmp_path):
+    [*_, made, command] = the_notebooks_two_loops(20)
+    lines = [
+        "import mbbench, torch",
+        "from torch.utils.data import DataLoader, TensorDataset",
+        "model, loss_function = torch.nn.Linear(3, 1), torch.nn.functional.mse_loss",
+        "loader = DataLoader(TensorDataset(torch.randn(5, 3), torch.randn(5, 1)), batch_size=2, shuffle=True)",
+        re.search("`(problem = .*)`", made)[1],
+    ]
+    (tmp_path / "my_problem.py").write_text("\n".join(lines))
+    words = shlex.split(re.search("`mbbench (.*)`", command)[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "mbbench", *words, "--dry-run"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "within 60 s" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_peak_is_that_of_training_and_not_of_the_copy_that_was_tried(monkeypatch):
+    peaks = iter([100, 900, 900, 999])
+    monkeypatch.setattr(watched, "_memory", lambda device: (next(peaks), None))
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
+    loop = mbbench.watch([(X, Y)] * 40, net, optimizer)
+    for x, y in loop:
+        nn.functional.mse_loss(net(x), y).backward()
+        optimizer.step()
+    assert "The process took 100 B at most." in loop.lines()
+    assert "The process took 100 B at most." in loop.lines()
+    assert "The process took 999 B at most." in loop.lines()
+
+
+def test_what_the_loader_takes_to_begin_and_to_end_an_epoch_is_its_own(monkeypatch):
+    now = 0.0
+
+    def pass_by(seconds):
+        nonlocal now
+        now += seconds
+
+    class Loader:
+        def __iter__(self):
+            pass_by(8.0)
+            for _ in range(3):
+                pass_by(2.0)
+                yield X
+            pass_by(16.0)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(2):
+        for _ in mbbench.watch(Loader(), net, optimizer):
+            pass_by(1.0)
+        pass_by(100.0)  # between two epochs
+    [one] = watching._ALL
+    assert (one.seen.batches, one.seen.loader_s, one.seen.total_s) == (6, 60.0, 66.0)
+    assert one.seen.aside.batches == 3  # the first, and the two after the fourth, when a look began
+    assert one.seen.aside.loader_s == 8 + 2 + 2 + 2 + 16
 
 
 def test_what_is_said_amid_a_look_tries_a_copy_without_its_hooks(monkeypatch):
     real, there = probing.probe, []
     monkeypatch.setattr(
-        probing, "probe", lambda tried, *given: there.append(len(tried._forward_hooks)) or real(tried, *given)
+        probing, "probe", lambda tried, *args, **more: there.append(len(tried._forward_hooks)) or real(tried, *args, **more)
     )
     net = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
-    watched = mbbench.watch([(X, Y)] * 40, net, optimizer)
-    for x, y in watched:
+    loop = mbbench.watch([(X, Y)] * 40, net, optimizer)
+    for x, y in loop:
         optimizer.zero_grad()
         nn.functional.mse_loss(net(x), y).backward()
         optimizer.step()
-        if watched._look.on and not watched.seen.probes:
+        if loop._loop.look.on and not loop.seen.probes:
             hooks = len(net._forward_hooks)
-            watched.lines()
+            loop.lines()
             assert len(net._forward_hooks) == hooks > 0
-    assert [probe.rows for probe in watched.seen.probes] == [1, 5, 10, 20]
+    assert [probe.rows for probe in loop.seen.probes] == [1, 5, 10, 20]
     assert there == [0]
 
 
@@ -143,12 +202,12 @@ def test_a_slow_loader_is_named():
 
     net = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
-    watched = mbbench.watch(Slow(), net, optimizer)
-    for x, y in watched:
+    loop = mbbench.watch(Slow(), net, optimizer)
+    for x, y in loop:
         nn.functional.mse_loss(net(x), y).backward()
         optimizer.step()
-    assert "The loop spends its time in the loader" in str(watched)
-    assert ", in Slow." in str(watched)
+    assert "The loop spends its time in the loader" in str(loop)
+    assert ", in Slow." in str(loop)
 
 
 def test_it_speaks_after_its_time_and_when_another_loop_begins_and_not_twice():
@@ -175,34 +234,34 @@ class Answer(nn.Module):
 def test_batches_by_name_and_answers_with_a_loss_are_watched_too():
     net = Answer()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
-    watched = mbbench.watch([{"x": X, "y": Y}] * 40, net, optimizer)
-    for batch in watched:
+    loop = mbbench.watch([{"x": X, "y": Y}] * 40, net, optimizer)
+    for batch in loop:
         optimizer.zero_grad()
         net(**batch).loss.backward()
         optimizer.step()
-    assert watched.seen.rows_a_batch == 5
-    watched.lines()
-    assert [probe.rows for probe in watched.seen.probes] == [1, 5, 10, 20]
+    assert loop.seen.rows_a_batch == 5
+    loop.lines()
+    assert [probe.rows for probe in loop.seen.probes] == [1, 5, 10, 20]
 
 
 def test_what_a_loop_does_is_its_own_affair():
     net = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
-    watched = mbbench.watch([(X, Y)] * 40, net, optimizer)
+    loop = mbbench.watch([(X, Y)] * 40, net, optimizer)
 
     def fail():
-        for _ in watched:
+        for _ in loop:
             net(X).sum().backward()
             optimizer.step()
-            if watched.seen.batches == 7:
+            if loop.seen.batches == 7:
                 raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    for _ in watched:
+    for _ in loop:
         break
     assert not net._forward_hooks
-    assert watched.seen.batches == 7
+    assert loop.seen.batches == 7
 
 
 @pytest.mark.parametrize(
@@ -216,76 +275,87 @@ def test_what_is_no_model_or_optimizer_is_refused(given):
 
 def test_a_loop_without_a_loader_cannot_be_iterated():
     net = nn.Linear(1, 1)
-    watched = mbbench.watch(model=net, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
+    loop = mbbench.watch(model=net, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
     with pytest.raises(UsageError, match="no loader"):
-        next(iter(watched))
-    assert watched.lines() == ["mbbench watched a loop that made no step."]
+        next(iter(loop))
+    assert loop.lines() == ["mbbench watched a loop that made no step."]
 
 
-# ---- arithmetic and words
+def test_of_a_loop_that_has_ended_nothing_is_kept_but_what_was_seen():
+    net, batch = nn.Linear(3, 1), X.clone()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
+    loader = DataLoader(TensorDataset(batch, Y), batch_size=5)
+    said = []
+    for _ in range(40):
+        for x, _ in mbbench.watch(loader, net, optimizer, say=said.append):
+            net(x).sum().backward()
+            optimizer.step()
+    kept = [weakref.ref(each) for each in (net, optimizer, loader, batch)]
+    [one] = watching._ALL
+    assert one.look.inputs is not None
+    other = nn.Linear(3, 1)
+    mbbench.watch([X], other, torch.optim.SGD(other.parameters(), lr=0.1))
+    assert one.look.inputs is None
+    assert said
+    del net, optimizer, loader, batch, x, _
+    gc.collect()
+    assert [each() for each in kept] == [None] * 4
+    assert [probe.rows for probe in one.seen.probes] == [1, 5, 10, 20]
+    assert one.lines()[0] == said[0]
 
 
-def stretch(square, trace, rows=8, updates=4):
-    return Gradients(updates, rows, square + trace / rows, square + trace / (rows * updates))
+def test_a_model_that_is_gone_takes_its_inputs_with_it():
+    def trained():
+        net = nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
+        for _ in mbbench.watch([X] * 40, net, optimizer):
+            net(X).sum().backward()
+            optimizer.step()
+
+    trained()
+    gc.collect()
+    [one] = watching._ALL
+    assert one.look.inputs is None
+    assert "Other batch sizes were not tried: the model is gone." in one.lines()
 
 
-def test_the_noise_scale_is_exact_where_there_is_no_noise_in_it():
-    found = noise([stretch(4.0, 32.0)] * 3)
-    assert (found.rows, found.n) == (pytest.approx(8.0), 3)
-    assert found.error == pytest.approx(0.0, abs=1e-9)
-    assert noise([stretch(4.0, 32.0)] * 2) is None
-    assert noise([stretch(0.0, 32.0)] * 3) is None
-    assert noise([stretch(4.0, 32.0), stretch(4.0, 320.0), stretch(4.0, 3.2)]) is None  # its error is most of it
+def test_an_optimizer_that_holds_another_is_watched_as_that_other():
+    class Holding(torch.optim.Optimizer):
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+        def step(self):
+            self.optimizer.step()
+
+    net = nn.Linear(3, 1)
+    held = torch.optim.SGD(net.parameters(), lr=1e-6, momentum=0.9)
+    optimizer = Holding(held)
+    loop = mbbench.watch([X] * 40, net, optimizer)
+    for x in loop:
+        net(x).sum().backward()
+        optimizer.step()
+    assert loop.seen.optimizer == "SGD with momentum"
+    assert all(look.updates == 8 for look in loop.seen.looks)
+    assert loop.seen.looks
 
 
-def test_numerator_and_denominator_are_averaged_apart():
-    several = [stretch(1.0, 10.0), stretch(3.0, 10.0), stretch(2.0, 10.0)]
-    assert noise(several).rows == pytest.approx(30 / 6)
+def test_what_a_problem_would_need_of_a_loader_is_written_down():
+    def told(loader):
+        net = nn.Linear(3, 1)
+        one = mbbench.watch(loader, net, torch.optim.SGD(net.parameters(), lr=0.1)).seen
+        return one.loader, one.data, one.rows
+
+    rows = [{"x": x, "y": y} for x, y in zip(X, Y, strict=True)]
+    assert told(DataLoader(TensorDataset(X, Y))) == ("DataLoader", "data=loader.dataset.tensors", 5)
+    assert told(DataLoader(rows, num_workers=2)) == ("DataLoader with 2 workers", "data=loader.dataset", 5)
+    assert told(DataLoader(rows, collate_fn=len)) == ("DataLoader", "data=loader.dataset, collate=loader.collate_fn", 5)
+    assert told([X]) == ("list", "data=(features, targets)", None)
 
 
-def test_probes_keep_what_grows_with_the_rows():
-    net = nn.Sequential(nn.Linear(3, 50), nn.Tanh(), nn.Linear(50, 1))
-    probes, why = probing.probe(net, (X,), {}, lambda: None)
-    assert why == ""
-    small, large = probes[1], probes[-1]
-    each = (large.kept_bytes - small.kept_bytes) / (large.rows - small.rows)
-    assert each == pytest.approx(4 * (3 + 50 + 1 + 1), rel=0.2)  # the input, what tanh returns, the output
-    assert probing.probe(net, (), {"flag": True}, lambda: None) == ((), "the model is called with no tensor that has rows")
-    assert "could not be tried (RuntimeError" in probing.probe(nn.Linear(4, 1), (X,), {}, lambda: None)[1]
-
-
-def seen(**fields):
-    told = {"loader": "DataLoader", "model": "Net", "optimizer": "SGD", "lr": 0.1, "device": "cpu", "batches": 100}
-    told |= {"epochs": 2, "loader_s": 0.6, "total_s": 1.0, "looks": [Look(8, 8, 256, 0.04, 0.02, 0.01, 0.1)]}
-    return Seen(**(told | fields))
-
-
-def test_shares_are_of_all_looks_together():
-    looks = [Look(8, 8, 256, 0.04, 0.02, 0.01, 0.1), Look(8, 8, 256, 0.02, 0.04, 0.01, 0.1)]
-    said = " ".join(seen_words.lines(seen(looks=looks), []))
-    assert "loader 30 %, forward 30 %, optimizer 10 %, loss, backward and the rest 30 % (of 16 steps in 2 looks)" in said
-    assert "The loop spends its time in the loader: 60 % of all of it" in said
-    assert "spends its time in the loader" not in " ".join(seen_words.lines(seen(loader_s=0.4), []))
-
-
-def test_equal_loops_are_compared_without_a_word():
-    assert not any(line.startswith("Comparing") for line in seen_words.lines(seen(), [seen(total_s=2.0)]))
-    (said,) = [line for line in seen_words.lines(seen(batches=300), [seen()]) if line.startswith("Comparing")]
-    assert "the number of updates (300, before 100: 3.0 times as many)" in said
-    assert "loader (" not in said
-
-
-def test_the_largest_batch_is_predicted_from_what_a_row_keeps():
-    probes = (Probe(1, 1e-3, 2000), Probe(32, 2e-3, 33_000), Probe(64, 3e-3, 65_000))
-    said = " ".join(seen_words.lines(seen(probes=probes, free_bytes=10_000_000, peak_bytes=10**9), []))
-    assert "A batch of about 10,000 rows would fill the 9.54 MiB that are free" in said
-    assert "predicted, not tried" in said
-    assert "at batch 1: 1.00 ms, 32: 62.5 µs, 64: 46.9 µs" in said
-
-
-def test_the_command_that_would_prove_it_holds_what_was_seen():
-    said = seen_words.lines(seen(), [])[-1]
-    assert "mbbench run my_problem.py:problem --batch-size 8,32,128,512,full --loader dataloader --optimizer sgd" in said
-    assert "model=Net" in said
-    assert "lr=0.1" in said
-    assert math.isclose(seen().rows_a_batch, 32)
+def test_a_watch_that_nobody_iterated_over_says_what_to_do():
+    net, said = nn.Linear(3, 1), []
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with mbbench.watch([X], net, optimizer, say=said.append) as loop:
+        optimizer.step()
+    assert said == loop.lines()
+    assert "Iterate over what `watch` returned" in said[0]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mbbench.api import max_batch as max_batch
     from mbbench.api import run as run
     from mbbench.axes import grid as grid
+    from mbbench.callbacks import watch_lightning as watch_lightning
+    from mbbench.callbacks import watch_transformers as watch_transformers
     from mbbench.case import Budget as Budget
     from mbbench.case import Case as Case
     from mbbench.measuring.files import Files as Files
@@ -33,6 +35,8 @@ _HOME = {
     "report": "mbbench.reporting.reported",
     "run": "mbbench.api",
     "watch": "mbbench.watching",
+    "watch_lightning": "mbbench.callbacks",
+    "watch_transformers": "mbbench.callbacks",
 }
 __all__ = [*_HOME, "__version__"]
 

@@ -56,6 +56,24 @@ class Probe(NamedTuple):
     kept_bytes: int
 
 
+class Stretch(NamedTuple):
+    """Batches with their seconds, those in the loader apart and included."""
+
+    batches: int
+    loader_s: float
+    total_s: float
+
+
+NONE = Stretch(0, 0.0, 0.0)
+
+
+class Pace(NamedTuple):
+    """Seconds of an update, those in the loader apart and included."""
+
+    loader_s: float
+    total_s: float
+
+
 @dataclass
 class Seen:
     """A loop that was watched.
@@ -65,9 +83,15 @@ class Seen:
         model, optimizer: their classes.
         lr: of the optimizer's first group.
         device: of the model.
+        trainer: what runs the loop and tells of its batches, "" where it is the user's own: then what passes between two
+            batches is not the loader's alone.
+        data: of a Problem, its arguments for these rows.
+        rows: of the data set; None where it is not known.
+        answers_loss: whether the model returns its loss.
         batches, epochs: seen so far.
-        loader_s: seconds in the loader.
+        loader_s: seconds in the loader, the end of an epoch included, where it says that there is no more.
         total_s: seconds of its batches, the loader's included.
+        aside: of them the first, which warms up, and those that were looked at, which take longer.
         looks, gradients: see there.
         peak_bytes: the most that the process, or the accelerator, has taken; None where it is not known.
         free_bytes: that were free in the end; None where it is not known.
@@ -80,10 +104,15 @@ class Seen:
     optimizer: str
     lr: float
     device: str
+    trainer: str = ""
+    data: str = "data=(features, targets)"
+    rows: int | None = None
+    answers_loss: bool = False
     batches: int = 0
     epochs: int = 0
     loader_s: float = 0.0
     total_s: float = 0.0
+    aside: Stretch = NONE
     looks: list[Look] = field(default_factory=list)
     gradients: list[Gradients] = field(default_factory=list)
     peak_bytes: int | None = None
@@ -101,6 +130,19 @@ class Seen:
         """Return how many updates were made: as many a batch as in the looks, one where there were none."""
         looked = sum(look.batches for look in self.looks)
         return round(self.batches * sum(look.updates for look in self.looks) / looked) if looked else self.batches
+
+    @property
+    def plain(self) -> Stretch:
+        """Return the batches that were neither the first nor looked at."""
+        batches, loader_s, total_s = self.aside
+        return Stretch(self.batches - batches, self.loader_s - loader_s, self.total_s - total_s)
+
+    @property
+    def pace(self) -> Pace | None:
+        """Return the mean time of an update in plain batches; None where there were none, or no update."""
+        batches, loader_s, total_s = self.plain
+        updates = batches * self.updates / self.batches if self.batches else 0.0
+        return Pace(loader_s / updates, total_s / updates) if updates else None
 
 
 def _part(total: float, of: float) -> float:

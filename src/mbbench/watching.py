@@ -10,25 +10,19 @@ for in looks only.
 
 import atexit
 import contextlib
-import math
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
-import psutil
 import torch
 from torch import nn
 
 from mbbench.case import UsageError
-from mbbench.measuring import devices, probing, resident
-from mbbench.measuring.looking import Looking
 from mbbench.seen import Seen
+from mbbench.watched import Loop, kind
 
-LOOK, BEFORE_FIRST = 8, 4
-"""Batches of a look, and before the first one."""
 AFTER_S = 60.0
-_ALL: list["Watch"] = []
+_ALL: list[Loop] = []
 
 
 def watch(
@@ -41,7 +35,7 @@ def watch(
 ) -> "Watch":
     """Watch a training loop and say what was seen of it: after a minute, and when it ends.
 
-    Of one model and optimizer, loaders of one class and batch size are one loop, however often it is begun.
+    Of one model and optimizer, loaders of one class, batch size and number of workers are one loop, however often it begins.
 
     Args:
         loader: what the loop iterates over; None: the loop has none, and stands in a `with`.
@@ -53,61 +47,54 @@ def watch(
     Raises:
         UsageError: model or optimizer is missing or is none.
     """
+    return Watch(loop_of(loader, model, optimizer, after_s, say), loader)
+
+
+def loop_of(
+    loader: Iterable[Any] | None,
+    model: nn.Module | None,
+    optimizer: torch.optim.Optimizer | None,
+    after_s: float,
+    say: Callable[[str], None],
+) -> Loop:
+    """Return the loop of these: one that goes on, or one that begins, where those before it speak."""
     if not isinstance(model, nn.Module):
         raise UsageError(f"watch got a model of type {type(model).__name__}: give watch(loader, model, optimizer)")
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UsageError(f"watch got an optimizer of type {type(optimizer).__name__}: give watch(loader, model, optimizer)")
-    for known in _ALL:
-        if known.goes_on(loader, model, optimizer):
+    # Accelerate's optimizer is one by its class alone: hooks belong on the one that it holds.
+    optimizer, sort = getattr(optimizer, "optimizer", optimizer), kind(loader)
+    for known in reversed(_ALL):
+        if known.goes_on(sort, model, optimizer):
             return known
     for known in _ALL:
-        known.speak()  # its loop has ended: another one begins
-    made = Watch(loader, model, optimizer, after_s, say)
+        known.finish()
+    made = Loop(loader, model, optimizer, after_s, say, _ALL[-1].seen if _ALL else None)
     _ALL.append(made)
     return made
 
 
 class Watch:
-    """A loop that is watched: iterate over it, or stand the loop in a `with`; `str` of it is what was seen."""
+    """A watched loop with its loader: iterate over it, or stand the loop in a `with`; `str` of it is what was seen."""
 
-    def __init__(
-        self,
-        loader: Iterable[Any] | None,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        after_s: float,
-        say: Callable[[str], None],
-    ) -> None:
-        """Take what `watch` was given."""
-        device = next((part.device for part in model.parameters()), torch.device("cpu"))
-        self.seen = Seen(
-            loader="" if loader is None else type(loader).__name__,
-            model=type(model).__name__,
-            optimizer=type(optimizer).__name__,
-            lr=float(optimizer.param_groups[0]["lr"]),
-            device=device.type,
-        )
-        self._loader, self._kind = loader, _kind(loader)
-        self._model, self._optimizer = weakref.ref(model), weakref.ref(optimizer)
-        self._after_s, self._say, self._spoken = after_s, say, 0
-        self._look = Looking(devices.synchroniser(device.type))
-        self._next_look_s = 0.0
+    def __init__(self, loop: Loop, loader: Iterable[Any] | None) -> None:
+        """Take both."""
+        self._loop, self._loader = loop, loader
         self._counter: Any = None
 
-    def goes_on(self, loader: Iterable[Any] | None, model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
-        """Return whether this watches the loop of these; if so it goes on with this loader."""
-        same = self._model() is model and self._optimizer() is optimizer and self._kind == _kind(loader)
-        if same:
-            self._loader = loader
-        return same
+    @property
+    def seen(self) -> Seen:
+        """What was seen."""
+        return self._loop.seen
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the loader's batches."""
         if self._loader is None:
             raise UsageError("watch has no loader to iterate over: give one, or use it in a `with`")
-        seen, look, clock = self.seen, self._look, time.perf_counter
-        seen.epochs += 1
-        look.resume()
+        loop, look, count, clock = self._loop, self._loop.look, self._loop.count, time.perf_counter
+        loop.seen.epochs += 1
+        if look.on:
+            look.resume()
         try:
             began = clock()
             batches = iter(self._loader)
@@ -121,22 +108,19 @@ class Watch:
                 if look.on:
                     look.wait()
                 ended = clock()
-                loader_s, step_s = fetched - began, ended - began
-                seen.batches += 1
-                seen.loader_s += loader_s
-                seen.total_s += step_s
-                began = ended
-                if look.on or seen.total_s >= self._next_look_s or seen.total_s >= self._after_s:
-                    self._after_batch(loader_s, step_s)
-                    began = clock()
+                began = clock() if count(fetched - began, ended - began) else ended
+            del batches  # with workers it may be this that ends them
+            loop.end_epoch(clock() - began)
         finally:
             look.pause()
 
     def __enter__(self) -> Self:
         """Watch updates from here on."""
-        optimizer = self._optimizer()
-        if optimizer is not None and self._kind == _kind(None):
-            self._look.hold(optimizer)
+        if not self.seen.batches:
+            self._loop.spoken = -1  # whoever stands a loop in a `with` hears of it even if it made no step
+        optimizer = self._loop.optimizer
+        if optimizer is not None and self._loader is None:
+            self._loop.look.hold(optimizer)
             self._counter = optimizer.register_step_post_hook(self._count)
             self._began = time.perf_counter()
         return self
@@ -145,79 +129,28 @@ class Watch:
         """End it, and say what was seen."""
         if self._counter is not None:
             self._counter.remove()
-            self._look.release()
-        self._look.pause()
-        self.speak()
+            self._loop.look.release()
+        self._loop.look.pause()
+        self._loop.finish()
 
     def _count(self, *_: object) -> None:
         """Count a step of a loop without a loader, by its update."""
-        if self._look.on:
-            self._look.wait()
+        if self._loop.look.on:
+            self._loop.look.wait()
         ended = time.perf_counter()
-        step_s, self._began = ended - self._began, ended
-        self.seen.batches += 1
-        self.seen.total_s += step_s
-        if self._look.on or self.seen.total_s >= self._next_look_s or self.seen.total_s >= self._after_s:
-            self._after_batch(0.0, step_s)
-            self._began = time.perf_counter()
-
-    def _after_batch(self, loader_s: float, step_s: float) -> None:
-        """Begin a look or end one, or speak."""
-        seen, look = self.seen, self._look
-        if look.on:
-            look.batch(loader_s, step_s)
-            if look.batches == LOOK:
-                found, gradients = look.end()
-                seen.looks.append(found)
-                seen.gradients += [gradients] if gradients else []
-                self._next_look_s = 2 * seen.total_s
-        elif seen.batches >= BEFORE_FIRST and seen.total_s >= self._next_look_s:
-            model, optimizer = self._model(), self._optimizer()
-            if model is not None and optimizer is not None:
-                look.begin(model, optimizer)
-        if seen.total_s >= self._after_s and not self._spoken:
-            self._after_s = math.inf
-            self.speak()
-
-    def speak(self) -> None:
-        """Say what was seen since it last spoke, if anything was."""
-        if self.seen.batches == self._spoken:
-            return
-        self._spoken = self.seen.batches
-        for line in self.lines():
-            self._say(line)
+        self._began = time.perf_counter() if self._loop.count(0.0, ended - self._began) else ended
 
     def lines(self) -> list[str]:
         """Return what was seen, in sentences."""
-        from mbbench.reporting import seen_words
-
-        seen, model, inputs = self.seen, self._model(), self._look.inputs
-        seen.peak_bytes, seen.free_bytes = _memory(seen.device)
-        if model is not None and inputs is not None:
-            with self._look.paused():  # a copy of the model would have its hooks too
-                seen.probes, seen.unprobed = probing.probe(model, *inputs, self._look.wait)
-        place = _ALL.index(self) if self in _ALL else 0
-        return seen_words.lines(seen, [other.seen for other in _ALL[:place]])
+        return self._loop.lines()
 
     def __str__(self) -> str:
         """Return what was seen, in sentences."""
         return "\n".join(self.lines())
 
 
-def _kind(loader: Iterable[Any] | None) -> tuple[str, Any]:
-    return type(loader).__name__, getattr(loader, "batch_size", None)
-
-
-def _memory(device: str) -> tuple[int | None, int | None]:
-    """Return the most that was taken of memory, and what is free; None for what is not known."""
-    if device == "cpu":
-        peak = resident.peak_bytes()
-        return psutil.Process().memory_info().rss if peak is None else peak, resident.free_bytes()
-    return torch.accelerator.memory.max_memory_allocated(), None
-
-
 @atexit.register
 def _at_exit() -> None:
     for each in _ALL:
         with contextlib.suppress(Exception):  # at exit nothing is lost by saying nothing
-            each.speak()
+            each.finish()

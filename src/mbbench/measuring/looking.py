@@ -1,20 +1,36 @@
 """A look at a few steps of somebody's training loop: hooks read the clock around model and optimizer, gradients are summed.
 
 Easy to get wrong: between two epochs the loop may evaluate, which is none of its steps, so a look pauses there and its hooks
-go; a compiled model would be compiled anew for a hook, so it gets none; and a loop without a loader is counted from a hook
-of its optimizer, in which no other of its hooks may come or go, so there they stay (`hold`).
+go, and a batch that was left by `break` counts for nothing; a step that is given a closure trains inside of it; a compiled
+model would be compiled anew for a hook, so it gets none; and a loop without a loader is counted from a hook of its
+optimizer, in which no other of its hooks may come or go, so there they stay (`hold`).
 """
 
 import contextlib
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mbbench.measuring.probing import rows
+from mbbench.measuring import nested
 from mbbench.seen import Gradients, Look
+
+PIECE = 2**12
+
+
+@dataclass
+class _Batch:
+    """What was read of the batch under way."""
+
+    rows: int = 0
+    updates: int = 0
+    forward_s: float = 0.0
+    optimizer_s: float = 0.0
+    own_s: float = 0.0  # taken by the look itself
 
 
 class Looking:
@@ -25,21 +41,20 @@ class Looking:
         on: whether one is under way.
         batches: of it so far.
         inputs: what the model was last called with, positional and by name; None before that.
+        answers_loss: whether it answered with an object that has a loss.
     """
 
     def __init__(self, wait: Callable[[], None]) -> None:
         """Take what waits for the accelerator."""
-        self.wait, self.on, self.batches = wait, False, 0
+        self.wait, self.on, self.batches, self.answers_loss = wait, False, 0, False
         self.inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._of: tuple[weakref.ref[nn.Module], weakref.ref[torch.optim.Optimizer]] | None = None
         self._hooks: list[Any] = []
         self._held: list[Any] = []
 
     def hold(self, optimizer: torch.optim.Optimizer) -> None:
         """Put hooks on an optimizer that stay until they are released, and do nothing between looks."""
-        self._held = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
+        self._held = self._around_steps(optimizer)
 
     def release(self) -> None:
         """Take the hooks that are held away."""
@@ -47,30 +62,40 @@ class Looking:
             hook.remove()
         self._held = []
 
-    def begin(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Begin a look at the steps that follow."""
-        self._model, self._optimizer, self.on = model, optimizer, True
-        self.batches = self._updates = self._rows = self._depth = 0
-        self._loader_s = self._forward_s = self._optimizer_s = self._total_s = self._mark = self._own_s = 0.0
+    def begin(self, model: nn.Module, optimizer: torch.optim.Optimizer, gradients: bool = True) -> None:
+        """Begin a look at the steps that follow; their gradients are summed only if that is wanted."""
+        self._summing = gradients
+        self._of, self.on = (weakref.ref(model), weakref.ref(optimizer)), True
+        self.batches = self._updates = self._rows = self._fresh_rows = self._gradients_rows = 0
+        self._loader_s = self._forward_s = self._optimizer_s = self._total_s = 0.0
         self._sum: list[Tensor] = []
         self._squares: list[float] = []
         self.resume()
 
-    def resume(self) -> None:
+    def resume(self, given: int = 0) -> None:
+        """Go on with a look that is under way, from the beginning of a batch, of so many rows where that is known."""
+        self._now, self._depth, self._given = _Batch(given), 0, given
+        self._forward_mark: float | None = None
+        self._step_mark: float | None = None
+        self._fresh_rows += given
+        self._put()
+
+    def _put(self) -> None:
         """Put the hooks of a look that is under way where they belong."""
-        if not self.on or self._hooks:
+        if self._of is None or self._hooks:
             return
+        model, optimizer = self._of[0](), self._of[1]()
         self.wait()
-        if not self._held:
-            self._hooks = [
-                self._optimizer.register_step_pre_hook(self._before_step),
-                self._optimizer.register_step_post_hook(self._after_step),
-            ]
-        if not hasattr(self._model, "_orig_mod"):
+        if optimizer is not None and not self._held:
+            self._hooks = self._around_steps(optimizer)
+        if model is not None and not hasattr(model, "_orig_mod"):
             self._hooks += [
-                self._model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
-                self._model.register_forward_hook(self._after_forward, always_call=True),
+                model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
+                model.register_forward_hook(self._after_forward, always_call=True),
             ]
+
+    def _around_steps(self, optimizer: torch.optim.Optimizer) -> list[Any]:
+        return [optimizer.register_step_pre_hook(self._before_step), optimizer.register_step_post_hook(self._after_step)]
 
     def pause(self) -> None:
         """Take the hooks away."""
@@ -85,66 +110,104 @@ class Looking:
         self.pause()
         yield
         if there:
-            self.resume()
+            self._put()
 
     def batch(self, loader_s: float, step_s: float) -> None:
         """Count a step that has ended, the loader's part in it included."""
-        self.batches, self._depth = self.batches + 1, 0
-        self._loader_s, self._total_s = self._loader_s + loader_s, self._total_s + step_s - self._own_s
-        self._own_s = 0.0
+        now, self._now, self._depth, self._step_mark = self._now, _Batch(), 0, None
+        self.batches, self._updates, self._rows = self.batches + 1, self._updates + now.updates, self._rows + now.rows
+        self._forward_s, self._optimizer_s = self._forward_s + now.forward_s, self._optimizer_s + now.optimizer_s
+        self._loader_s, self._total_s = self._loader_s + loader_s, self._total_s + step_s - now.own_s
+
+    def between(self, rest_s: float) -> None:
+        """Count what the loader took between two batches of the look, outside of both."""
+        self._loader_s, self._total_s = self._loader_s + rest_s, self._total_s + rest_s
 
     def end(self) -> tuple[Look, Gradients | None]:
         """End the look and return what was read; no gradients of fewer than two updates."""
-        self.pause()
-        self.on = False
         figures = self._loader_s, self._forward_s, self._optimizer_s, self._total_s
         look, count = Look(self.batches, self._updates, self._rows, *figures), len(self._squares)
-        total, self._sum = self._sum, []
-        del self._model, self._optimizer
-        if count < 2 or not self._rows:
+        total, squares = self._sum, self._squares
+        self.drop()
+        if count < 2 or not self._gradients_rows:
             return look, None
-        mean = sum(float((part / count).double().square().sum()) for part in total)
-        return look, Gradients(count, self._rows / count, sum(self._squares) / count, mean)
+        of_mean = sum(map(_square, total)) / count**2
+        return look, Gradients(count, self._gradients_rows / count, sum(squares) / count, of_mean)
+
+    def drop(self) -> None:
+        """End the look, if one is under way, and keep nothing of it."""
+        self.pause()
+        self.on, self._of, self._sum, self._squares = False, None, [], []
 
     def _before_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._depth += 1
-        if self._depth == 1:
-            self.inputs = args, kwargs
-            self._rows += rows(args) or rows(kwargs)
-            self.wait()
-            self._mark = time.perf_counter()
+        if self._depth > 1 or not torch.is_grad_enabled():  # part of itself, or somebody evaluates
+            return
+        self.inputs, count = (args, kwargs), 0 if self._given else nested.count((args, kwargs))
+        self._now.rows += count
+        self._fresh_rows += count
+        self.wait()
+        self._forward_mark = time.perf_counter()
 
-    def _after_forward(self, *_: object) -> None:
+    def _after_forward(self, _: nn.Module, __: object, answer: object) -> None:
         self._depth -= 1
-        if self._depth == 0:
-            self.wait()
-            self._forward_s += time.perf_counter() - self._mark
+        if self._depth or self._forward_mark is None:
+            return
+        self.wait()
+        self._now.forward_s += time.perf_counter() - self._forward_mark
+        self._forward_mark = None
+        self.answers_loss = isinstance(getattr(answer, "loss", None), Tensor)
 
-    def _before_step(self, *_: object) -> None:
-        if not self.on:
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        closure = kwargs.get("closure") or next(iter(args[1:]), None)  # the first is the optimizer itself
+        if closure is None:
+            self.before_update(optimizer)
+
+    def before_update(self, optimizer: torch.optim.Optimizer) -> None:
+        """The gradients are there, and the update begins. Whoever knows that says it where the step is given a closure."""
+        if not self.on or self._step_mark is not None:
             return
         self.wait()
         began = time.perf_counter()
-        self._add_gradients()
+        if self._summing:
+            self._add_gradients(optimizer)
         self.wait()
-        self._mark = time.perf_counter()
-        self._own_s += self._mark - began  # which is no part of the loop
+        self._step_mark = time.perf_counter()
+        self._now.own_s += self._step_mark - began  # which is no part of the loop
 
     def _after_step(self, *_: object) -> None:
         if not self.on:
             return
         self.wait()
-        self._optimizer_s += time.perf_counter() - self._mark
-        self._updates += 1
+        if self._step_mark is not None:
+            self._now.optimizer_s += time.perf_counter() - self._step_mark
+            self._step_mark = None
+        self._now.updates += 1
 
-    def _add_gradients(self) -> None:
-        groups = self._optimizer.param_groups
-        parts = [part.grad.detach() for group in groups for part in group["params"] if part.grad is not None]
-        if not parts or any(part.is_sparse for part in parts) or (self._sum and len(self._sum) != len(parts)):
+    def _add_gradients(self, optimizer: torch.optim.Optimizer) -> None:
+        parts = [part.grad.detach() for group in optimizer.param_groups for part in group["params"] if part.grad is not None]
+        if not parts or any(part.is_sparse or part.is_complex() for part in parts):
             return
-        self._squares.append(sum(float(part.double().square().sum()) for part in parts))
+        if self._sum and len(self._sum) != len(parts):
+            return
+        self._squares.append(sum(map(_square, parts)))
+        self._gradients_rows, self._fresh_rows = self._gradients_rows + self._fresh_rows, 0
         if not self._sum:
-            self._sum = [part.clone() for part in parts]
+            self._sum = [part.float() if part.element_size() < 4 else part.clone() for part in parts]
             return
         for total, part in zip(self._sum, parts, strict=True):
             total += part
+
+
+def _square(part: Tensor) -> float:
+    """Return the sum of squares.
+
+    In float32, whose sum over 1e7 is wrong by 4e-3, but in pieces: a float64 copy of a model's gradients takes memory that
+    training may need, and 50 times as long.
+    """
+    flat = part.reshape(-1)
+    flat = flat.float() if flat.element_size() < 4 else flat
+    whole = len(flat) // PIECE * PIECE
+    rest = flat[whole:]
+    pieces = torch.linalg.vector_norm(flat[:whole].view(-1, PIECE), dim=1).double().square().sum().item() if whole else 0.0
+    return float(pieces) + torch.dot(rest, rest).item()

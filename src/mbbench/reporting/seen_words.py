@@ -1,28 +1,27 @@
 """What was seen of a training loop, in sentences: where its time goes, what its comparison measured, what to try.
 
-Easy to get wrong: two loops that are watched are compared by their seconds, whatever the reader of them meant to compare; so
-what else differs, the loader and the number of updates, is said before anything about batch sizes.
+Easy to get wrong: what could not be timed apart (a compiled model's forward, an optimizer that is given a closure) is in the
+rest, and the rest has to be called by all that is in it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from mbbench.reporting import readable
+from mbbench.reporting import readable, seen_beside
 from mbbench.seen import Seen, noise
 
 MOSTLY = 0.5
 """Share of the time from which on the loop is called its loader's."""
-UNEQUAL = 1.2
-"""Factor of updates between two loops from which on it is said."""
 
 
-def lines(seen: Seen, before: Sequence[Seen]) -> list[str]:
-    """Return what was seen of a loop, and what comparing it with those before it measures."""
+def lines(seen: Seen, before: Seen | None) -> list[str]:
+    """Return what was seen of a loop, and what comparing it with the one before it measures."""
     if not seen.batches:
-        return ["mbbench watched a loop that made no step."]
+        said = "mbbench watched a loop that made no step."
+        return [f"{said} Iterate over what `watch` returned, or give it no loader." if seen.loader else said]
     return [
         _made(seen),
         *_shares(seen),
-        *(line for other in before if other.batches for line in _beside(seen, other)),
+        *(() if before is None else seen_beside.lines(seen, before)),
         *_memory(seen),
         *_noise(seen),
         *_other_sizes(seen),
@@ -32,11 +31,14 @@ def lines(seen: Seen, before: Sequence[Seen]) -> list[str]:
 
 def _made(seen: Seen) -> str:
     rows = f" of about {seen.rows_a_batch:,.3g} rows" if seen.rows_a_batch else ""
+    steps = readable.plural(seen.batches, "step")
+    if seen.updates != seen.batches:
+        steps, rows = f"{seen.batches:,} batches", f"{rows} with about {readable.plural(seen.updates, 'update')}"
     epochs = f", {readable.plural(seen.epochs, 'epoch')}" if seen.epochs else ""
     per = readable.seconds(seen.total_s / seen.batches)
     return (
-        f"mbbench watched {seen.model} with {seen.optimizer}: {readable.plural(seen.batches, 'step')}{rows}{epochs} in "
-        f"{readable.seconds(seen.total_s)}, {per} each."
+        f"mbbench watched {seen.model} with {seen.optimizer}: {steps}{rows}{epochs} in {readable.seconds(seen.total_s)}, "
+        f"{per} each."
     )
 
 
@@ -45,43 +47,34 @@ def _shares(seen: Seen) -> Iterator[str]:
         yield "It was too short to see where a step goes."
         return
     total = sum(look.total_s for look in seen.looks)
+    loader = f"loader and {seen.trainer}" if seen.trainer else "loader"
     parts = {
-        "loader": sum(look.loader_s for look in seen.looks),
+        loader: sum(look.loader_s for look in seen.looks),
         "forward": sum(look.forward_s for look in seen.looks),
         "optimizer": sum(look.optimizer_s for look in seen.looks),
     }
-    parts["loss, backward and the rest"] = total - sum(parts.values())
+    within = ("loss",) if seen.answers_loss and parts["forward"] else ()  # such a model's forward has the loss in it
+    untimed = [name for name in ("forward", "loss", "backward", "optimizer") if not parts.get(name) and name not in within]
+    parts[f"{', '.join(untimed)} and the rest"] = total - sum(parts.values())
     said = ", ".join(f"{name} {readable.percent(part / total)}" for name, part in parts.items() if part > 0)
     looked = sum(look.batches for look in seen.looks)
     yield f"Where a step goes: {said} (of {looked} steps in {readable.plural(len(seen.looks), 'look')})."
-    share = seen.loader_s / seen.total_s
+    yield from _loader(seen, loader, all(parts[loader] > part for name, part in parts.items() if name != loader))
+
+
+def _loader(seen: Seen, name: str, largest: bool) -> Iterator[str]:
+    batches, loader_s, total_s = seen.plain
+    share = loader_s / total_s if batches else 0.0
+    what = f"{readable.percent(share)} of {'all of it' if share >= MOSTLY else 'it'}, in {seen.loader}"
     if share >= MOSTLY:
-        yield (
-            f"The loop spends its time in the loader: {readable.percent(share)} of all of it, in {seen.loader}. Another "
-            "batch size changes how often the loader is asked; a faster loader changes the time itself (tensors that are "
-            "sliced, more workers, a batch sampler)."
-        )
-
-
-def _beside(seen: Seen, other: Seen) -> Iterator[str]:
-    """Say what comparing the seconds of two loops would measure."""
-    whats = []
-    if seen.loader != other.loader:
-        names = [each.loader or "no loader" for each in (seen, other)]
-        shares = [readable.percent(each.loader_s / each.total_s) if each.loader else "none" for each in (seen, other)]
-        whats.append(f"the loader ({names[0]}, {shares[0]} of its time; before: {names[1]}, {shares[1]})")
-    updates = [seen.updates, other.updates]
-    factor = updates[0] / updates[1]
-    if not 1 / UNEQUAL <= factor <= UNEQUAL:
-        times = f"{readable.multiple(factor) if factor > 1 else f'{factor:.2g}'} times"
-        whats.append(f"the number of updates ({updates[0]:,}, before {updates[1]:,}: {times} as many)")
-    if not whats:
+        said = f"The loop spends its time in the {name}: {what}."
+    elif largest and share:
+        said = f"Of these the {name} takes the most time: {what}."
+    else:
         return
-    step = [readable.seconds((each.total_s - each.loader_s) / each.batches) for each in (seen, other)]
     yield (
-        f"Comparing its time with that of the loop before ({other.model}, {readable.plural(other.batches, 'step')} in "
-        f"{readable.seconds(other.total_s)}) measures {readable.listed(whats)}, and not the batch size. A step without the "
-        f"loader takes {step[0]} here and took {step[1]} there."
+        f"{said} Another batch size changes how often the loader is asked; a faster loader changes the time itself (tensors "
+        "that are sliced, more workers, a batch sampler)."
     )
 
 
@@ -108,8 +101,8 @@ def _noise(seen: Seen) -> Iterator[str]:
         low, high = max(0.0, found.rows - 2 * found.error), found.rows + 2 * found.error
         yield (
             f"The gradient noise scale is about {found.rows:,.3g} rows ({low:,.3g} to {high:,.3g}, from {found.n} stretches "
-            "of successive updates): well below it a larger batch saves updates, well above it hardly. A hint, not a "
-            "measurement of steps to a target."
+            "of successive updates, of gradients as the optimizer got them): well below it a larger batch saves updates, "
+            "well above it hardly. A hint, not a measurement of steps to a target."
         )
     elif seen.gradients:
         yield "The gradient noise scale could not be resolved from what was seen."
@@ -128,16 +121,36 @@ def _other_sizes(seen: Seen) -> Iterator[str]:
 
 
 def _proof(seen: Seen) -> Iterator[str]:
+    if seen.answers_loss:
+        loss = ""
+    elif seen.trainer.startswith("Lightning"):
+        loss = "step=lambda model, batch: model.training_step(batch, 0), "
+    else:
+        loss = "loss=loss_function, "
     size = max(1, round(seen.rows_a_batch))
-    sizes = ",".join(str(each) for each in sorted({max(1, size // 4), size, 4 * size, 16 * size}))
-    loader = "dataloader" if seen.loader == "DataLoader" else "slice"
-    optimizer = {"Adam": "adam"}.get(seen.optimizer, "sgd")
+    sizes = {max(1, size // 4), size, 4 * size, 16 * size}
+    listed = [str(each) for each in sorted(sizes) if seen.rows is None or each < seen.rows]
     device = "" if seen.device == "cpu" else f" --device {seen.device}"
+    names = "model and loader" if "loader" in seen.data else "model, features and targets"
     yield (
-        f"To prove it: put `problem = mbbench.Problem(model={seen.model}, loss=..., data=(features, targets), "
-        f"lr={seen.lr:g})` into my_problem.py, then `mbbench run my_problem.py:problem --batch-size {sizes},full "
-        f"--loader {loader} --optimizer {optimizer}{device} --time 60s`."
+        f"To prove it: make {names} ({seen.model}) in my_problem.py as you do here, without the training, and "
+        f"`problem = mbbench.Problem(model=model, {loss}{seen.data}, lr={seen.lr:g})`."
     )
+    yield (
+        f"Then `mbbench run my_problem.py:problem --batch-size {','.join([*listed, 'full'])} --loader {_loaders(seen)} "
+        f"--optimizer {_optimizer(seen)}{device} --time 60s`."
+    )
+
+
+def _loaders(seen: Seen) -> str:
+    if "loader" not in seen.data:
+        return "slice"
+    return "slice,dataloader" if "tensors" in seen.data else "dataloader"
+
+
+def _optimizer(seen: Seen) -> str:
+    """Return the nearest that mbbench has."""
+    return "adam" if "Adam" in seen.optimizer else "momentum" if "momentum" in seen.optimizer else "sgd"
 
 
 def _rounded(count: int) -> str:
