@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from mbbench.case import UsageError
-from mbbench.measuring.probing import rows
+from mbbench.measuring import nested
 from mbbench.watched import Loop
 from mbbench.watching import AFTER_S, loop_of
 
@@ -149,7 +149,7 @@ class _Running:
         if self._loop is not None:
             self._loader_s = time.perf_counter() - self._began
             if self._loop.look.on:
-                self._loop.look.resume(rows(given))
+                self._loop.look.resume(nested.count(given))
             self._fetched = time.perf_counter()
 
     def before_update(self, optimizer: torch.optim.Optimizer) -> None:
