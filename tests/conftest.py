@@ -49,16 +49,16 @@ def one_thread():
 @pytest.fixture
 def measure():
     """Return a function that measures one case of a problem in a Python file in a worker, and returns its Measurement."""
-    from mbbench.measuring import jobs, session
+    from mbbench.measuring import inquiring, jobs, session
 
     def in_a_worker(file, name, case, kind="memory", results=None, refuse=True, timeout_s=60.0, **budget):
         relative = Path(file).name
         place = jobs.Place(f"{file}:{name}")
         case = case.on(problem=f"{relative}:{name}")
-        facts = session.describe(case.problem, place)
+        facts = inquiring.describe(case.problem, place)
         assert facts.error is None, facts.error
         begun = session.begin({case.problem: facts}, results, timeout_s, refuse=refuse)
-        begun.predicted.update(session.predict(case.problem, place, [case], timeout_s))
+        begun.predicted.update(inquiring.predict(case.problem, place, [case], timeout_s))
         made = jobs.make_jobs([case], place, kinds=[kind], repeats=1, seeds=1, seconds=0.05, **budget)
         return session.execute(begun, made)[0].measurement
 

@@ -17,7 +17,7 @@ import pytest
 from mbbench import api, store
 from mbbench.axes import grid
 from mbbench.case import Budget, Case, Cell, UsageError
-from mbbench.measuring import session
+from mbbench.measuring import inquiring, session
 from mbbench.measuring.jobs import Place, locate, make_jobs
 from mbbench.record import Record, encode
 
@@ -113,7 +113,7 @@ def measured(
     facts, jobs = {}, []
     for problem in problems:
         name, place = locate(f"{file}:{problem}", Path.cwd())
-        facts[name] = session.describe(name, place)
+        facts[name] = inquiring.describe(name, place)
         cell = Case(**({"problem": name, "n_samples": 8, "batch_size": 2} | fields))
         jobs += make_jobs([cell], place, kinds=[kind], repeats=1, seeds=1, seconds=0.05, curve_budget=few_steps)
     results: list[tuple[Record, str]] = []
@@ -217,7 +217,7 @@ def test_a_file_edited_between_two_cells_is_seen_and_so_is_its_neighbour(user):
         (user / "neighbour.py").write_text(f"ROWS = {rows}")
         (user / "mine.py").write_text(USER + f"import neighbour\nmine = problem(lr={lr}, n_samples=neighbour.ROWS)")
         [(record, _)] = measured("mine", file="mine.py", n_samples=4)
-        facts = session.describe("mine.py:mine", locate("mine.py:mine", user)[1])
+        facts = inquiring.describe("mine.py:mine", locate("mine.py:mine", user)[1])
         seen.append((record.measurement.lr, facts.default_samples))
         assert record.source == facts.source
         seen.append(record.source)
@@ -232,7 +232,7 @@ def test_a_worker_sees_the_present_environment_and_folder_and_not_those_the_serv
     assert environ.measurement.lr == 0.125
     assert folder.measurement.lr == 1.0
     monkeypatch.delenv("MBBENCH_TEST_LR")
-    assert session.describe("user.py:environ", locate("user.py:environ", user)[1]).error.startswith("KeyError")
+    assert inquiring.describe("user.py:environ", locate("user.py:environ", user)[1]).error.startswith("KeyError")
 
 
 def test_a_worker_holds_neither_the_main_program_nor_the_tables_of_the_report(monkeypatch, user):
@@ -253,7 +253,7 @@ def test_the_same_case_gives_the_same_curve_to_the_last_bit_and_another_seed_ano
             [cell], Place("linear"), kinds=["convergence"], seeds=1, curve_budget=lambda _: Budget(max_steps=8)
         )
     ]
-    records = session.execute(session.begin({"linear": session.describe("linear", Place("linear"))}, None), jobs)
+    records = session.execute(session.begin({"linear": inquiring.describe("linear", Place("linear"))}, None), jobs)
     first, second, other = (record.measurement.curve for record in records)
     assert first.train_loss == second.train_loss
     assert None not in first.train_loss
@@ -293,7 +293,7 @@ def test_throughput_times_time_is_samples_on_every_record(tmp_path):
         *grid("linear", n_samples=100, batch_size=[32], micro_batch=8),
     ]
     jobs = make_jobs(cells, Place("linear"), kinds=["time"], repeats=1, seconds=0.05)
-    records = session.execute(session.begin({"linear": session.describe("linear", Place("linear"))}, None), jobs)
+    records = session.execute(session.begin({"linear": inquiring.describe("linear", Place("linear"))}, None), jobs)
     for record in records:
         times, n, size = record.measurement, record.case.n_samples, record.case.samples_per_step
         assert times.status == "ok"
@@ -316,11 +316,11 @@ def test_throughput_times_time_is_samples_on_every_record(tmp_path):
 def test_numbers_of_torch_in_a_problem_become_plain_numbers_in_its_records(user):
     [(record, _)] = measured("odd_numbers", kind="convergence")
     assert (record.measurement.status, record.measurement.lr) == ("ok", 2.0**-10)
-    assert type(session.describe("user.py:odd_numbers", locate("user.py:odd_numbers", user)[1]).default_samples) is int
+    assert type(inquiring.describe("user.py:odd_numbers", locate("user.py:odd_numbers", user)[1]).default_samples) is int
 
 
 def test_a_cell_that_cannot_be_run_here_is_a_record_too():
-    facts = {"linear": session.describe("linear", Place("linear"), ["cpu", "mps:7"])}
+    facts = {"linear": inquiring.describe("linear", Place("linear"), ["cpu", "mps:7"])}
     cells = [Case(problem="linear", n_samples=50, device="mps:7"), Cell(problem="linear", n_samples=50, batch_size=100)]
     jobs = make_jobs(cells, Place("linear"), kinds=["time"], repeats=1)
     first, second = (record.measurement for record in session.execute(session.begin(facts, None), jobs))
@@ -349,7 +349,7 @@ def test_a_file_that_cannot_be_used_is_an_error_of_its_cells_and_of_no_others(us
     facts, jobs = {}, []
     for name in ("bad.py:it", "user.py:good"):
         _, place = locate(name, user)
-        facts[name] = session.describe(name, place)
+        facts[name] = inquiring.describe(name, place)
         jobs += make_jobs([Case(problem=name, n_samples=8)], place, kinds=["time"], repeats=1, seconds=0.02)
     bad, good = session.execute(session.begin(facts, None), jobs)
     assert (bad.measurement.status, bad.measurement.phase, bad.measurement.message) == ("error", "start", error)
@@ -468,7 +468,7 @@ def test_ctrl_c_while_the_server_starts_prints_nothing_of_it_and_leaves_no_proce
 
 def test_records_with_a_fault_are_measured_again_and_all_others_are_kept(user):
     name, place = locate("user.py:good", user)
-    facts = {name: session.describe(name, place)}
+    facts = {name: inquiring.describe(name, place)}
     begun = session.begin(facts, Path("results"))
     cells = grid(name, n_samples=8, batch_size=[1, 2, 4, 8, 16])
     jobs = make_jobs(cells, place, kinds=["time"], repeats=1, seconds=0.02)

@@ -13,7 +13,7 @@ import synthetic
 from mbbench import store, targets
 from mbbench.axes import grid
 from mbbench.case import Budget, Case, Cell
-from mbbench.measuring import courses, process, session, target_pass, tuning
+from mbbench.measuring import courses, inquiring, process, session, target_pass, tuning
 from mbbench.measuring.jobs import Job, Place, SearchPlan, locate
 from mbbench.measuring.problems import resolve
 from mbbench.measuring.training import prepare
@@ -237,7 +237,7 @@ def test_races_go_round_the_cells_seed_by_seed_at_each_cells_rate():
 @pytest.fixture
 def begun(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return session.begin({"linear": session.describe("linear", Place("linear"))}, tmp_path / "results", 60.0)
+    return session.begin({"linear": inquiring.describe("linear", Place("linear"))}, tmp_path / "results", 60.0)
 
 
 QUICK = Aim(Place("linear"), seeds=2, target=0.3, max_steps=400, at_once=2)
@@ -335,7 +335,7 @@ def test_ctrl_c_between_records_ends_the_workers_and_keeps_what_was_told(tmp_pat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "user.py").write_text(HANGING)
     name, place = locate("user.py:problem", tmp_path)
-    begun = session.begin({name: session.describe(name, place)}, tmp_path / "results", 60.0)
+    begun = session.begin({name: inquiring.describe(name, place)}, tmp_path / "results", 60.0)
     plan = SearchPlan(seeds=(0,), rates=(0.01,), targets=(0.9, 0.8, 0.7), most_steps=20, most_s=9.0, fixed=True)
     about = {"kind": "target", "repeat": 0, "budget": Budget(max_steps=20), "place": place, "search": plan}
     # The second of them is the one that ends.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mbbench.case import Cell, UsageError, check_name
-from mbbench.measuring import session
+from mbbench.measuring import inquiring
 from mbbench.measuring.jobs import ASKED, Facts, Place, locate
 from mbbench.record import Kind
 
@@ -64,11 +64,11 @@ def looked_at(
         UsageError: the problem cannot be used, has not as many rows, or no device is here.
     """
     devices = [device] if isinstance(device, str) else list(device)
-    facts = session.describe(name, place, devices, timeout_s, own)
+    facts = inquiring.describe(name, place, devices, timeout_s, own)
     if facts.error is not None:
         raise UsageError(facts.error, facts.traceback)
     if ":" in name and "cpu" in devices:  # a problem of the user's own
-        session.try_step(name, place, cells, timeout_s)
+        inquiring.try_step(name, place, cells, timeout_s)
     if all(facts.unavailable[device] for device in devices):
         raise UsageError(f"{facts.unavailable[devices[0]]}: use --device cpu, or run where there is one")
     sizes = [facts.default_samples] if n is None else [n] if isinstance(n, int) else list(n)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from mbbench.case import Case, Cell
 from mbbench.maxbatch import FullBatch, MaxBatch, Try
-from mbbench.measuring import jobs, session
+from mbbench.measuring import inquiring, jobs, session
 from mbbench.measuring.jobs import Job, Place
 from mbbench.measuring.session import Session
 from mbbench.record import Record
@@ -65,10 +65,10 @@ class Search:
     def predict(self, cases: Iterable[Case]) -> list[int | None]:
         """Return the predicted peaks of these cases in bytes, None where not known."""
         several = list(cases)
-        new = [case for case in several if session.size_id(case) not in self.begun.predicted]
+        new = [case for case in several if inquiring.size_id(case) not in self.begun.predicted]
         if new:
-            self.begun.predicted.update(session.predict(self.case.problem, self.place, new))
-        return [self.begun.predicted.get(session.size_id(case)) for case in several]
+            self.begun.predicted.update(inquiring.predict(self.case.problem, self.place, new))
+        return [self.begun.predicted.get(inquiring.size_id(case)) for case in several]
 
     def fits(self, case: Case) -> bool:
         """Train a case for a few updates under the budget, and return whether it came through."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mbbench import asked, fitting, targets
 from mbbench.axes import DEFAULT_BATCH_SIZES, default_sizes, grid, read_bytes
 from mbbench.case import FULL, Budget, Cell, UsageError
+from mbbench.measuring import inquiring, session
 from mbbench.measuring import jobs as job_lists
-from mbbench.measuring import session
 from mbbench.measuring.environment import physical_cores
 from mbbench.measuring.jobs import USUAL, Job
 from mbbench.record import Record
@@ -151,7 +151,7 @@ def plan(
         batch_size = default_sizes(max(sizes))
     cells = grid(name, n_samples=sizes, batch_size=batch_size, options=options, **axes)
     begun = session.begin({name: facts}, results if write else None, timeout_s, refuse=predict)
-    begun.predicted.update(session.predict(name, place, cells, timeout_s))
+    begun.predicted.update(inquiring.predict(name, place, cells, timeout_s))
     if predict and micro_batch is None:
         cells = fitting.beside_full_batch(cells, begun, place, max_bytes)
     make = functools.partial(

@@ -14,8 +14,8 @@ import msgspec
 from mbbench import racing, targets
 from mbbench.axes import read_bytes
 from mbbench.case import Budget, Cell, check_name
+from mbbench.measuring import inquiring, session
 from mbbench.measuring import jobs as job_lists
-from mbbench.measuring import session
 from mbbench.measuring.environment import physical_cores
 from mbbench.measuring.jobs import Job
 from mbbench.plans import curve_budget
@@ -74,12 +74,12 @@ def bench_session(
     devices = sorted({job.case.device for job in jobs})
     places = {job.case.problem: job.place for job in jobs}
     own = {each for job in jobs for each in job.case.own_names}
-    facts = {name: session.describe(name, place, devices, timeout_s, own) for name, place in places.items()}
+    facts = {name: inquiring.describe(name, place, devices, timeout_s, own) for name, place in places.items()}
     begun = session.begin(facts, results, timeout_s, refuse=refuse)
     if results is not None:  # a smoke run makes one step: whether it fits is seen
         for name, place in places.items():
             cells = [job.case for job in jobs if job.case.problem == name]
-            begun.predicted.update(session.predict(name, place, cells, timeout_s))
+            begun.predicted.update(inquiring.predict(name, place, cells, timeout_s))
     return begun, job_lists.interleaved(job_lists.once_where_unavailable(jobs, facts), begun.run_id)
 
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mbbench import api, targets
+from mbbench.measuring.inquiring import size_id
 from mbbench.measuring.jobs import expected_s
-from mbbench.measuring.session import size_id
 from mbbench.record import FAULTS, Measurement, Record
 
 screen = Console(stderr=True, highlight=False)

@@ -7,7 +7,7 @@ a record is on disk before anybody is told of it; and a cell that cannot be run 
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,23 +17,12 @@ from uuid import uuid4
 import msgspec
 
 from mbbench import record, store
-from mbbench.case import Case, Cell, UsageError
-from mbbench.measuring import environment, process
+from mbbench.case import Cell
+from mbbench.measuring import environment, inquiring, process
+from mbbench.measuring.inquiring import TIMEOUT_S as TIMEOUT_S
 from mbbench.measuring.jobs import Facts, Job, Place
 from mbbench.record import Environment, Measurement, Record
 from mbbench.scrub import scrub
-
-TIMEOUT_S = 300.0
-"""For one job: far above any cell of the suite (20 s), so that only a cell that hangs meets it."""
-
-SERVER_START_S = 60.0
-"""Most that starting the worker server may take (4 s here), which the first call waits for."""
-
-PREDICTION_S = 60.0
-"""Most for the predictions of a problem (0.05 s a cell, 1 s with a long recurrence); not known where they take longer."""
-
-TRIAL_S = 30.0
-"""Most for the first step of a problem; what takes longer is tried in its cells."""
 
 FREE_SHARE = 0.8
 """Of the free memory, for a cell that was given no budget."""
@@ -46,64 +35,6 @@ TELLING_BYTES = 10_000_000
 
 OnRecord = Callable[[Record, str], None]
 """Told each record once it is written, and the end of what a worker printed that came to a fault."""
-
-
-def describe(
-    name: str,
-    place: Place,
-    devices: Sequence[str] = ("cpu",),
-    timeout_s: float = TIMEOUT_S,
-    own: Iterable[str] = (),
-) -> Facts:
-    """Return what is to be known of a problem and of this machine, from a worker; `Facts.error` where it cannot be used.
-
-    Args:
-        name: of the problem.
-        place: where it is.
-        devices: that are asked about.
-        timeout_s: seconds after which it is given up.
-        own: whatever else is the user's own (`Cell.own_names`).
-    """
-    message = msgspec.msgpack.encode((name, place, list(devices), sorted(set(own))))
-    # Forked whatever the devices: the child only asks whether they are there, and the server never touched one.
-    answer = process.call("describe", message, device="cpu", timeout_s=max(timeout_s, SERVER_START_S)).answer
-    if isinstance(answer, process.Failure):
-        return Facts(error=f"problem {name} could not be looked at: {answer.message}")
-    return msgspec.msgpack.decode(answer, type=Facts)
-
-
-def try_step(name: str, place: Place, cells: Iterable[Cell], timeout_s: float = TIMEOUT_S) -> None:
-    """Make a step of a problem on a few rows, of each kind of step that is among the cells, in a process of its own.
-
-    Raises:
-        UsageError: it cannot be made. Where the process dies or hangs, its cells will tell how.
-    """
-    kinds = {(cell.optimizer, cell.loader if ":" in cell.loader else "", cell.dtype, cell.options): cell for cell in cells}
-    message = msgspec.msgpack.encode((name, place, list(kinds.values())))
-    answer = process.call("tried", message, device="cpu", timeout_s=min(timeout_s, TRIAL_S)).answer
-    if not isinstance(answer, process.Failure):
-        said, details = msgspec.msgpack.decode(answer, type=tuple[str, str])
-        if said:
-            raise UsageError(said, details)
-
-
-def predict(name: str, place: Place, cells: Iterable[Cell], timeout_s: float = TIMEOUT_S) -> dict[str, int | None]:
-    """Return the predicted peak of tensor memory of each cell of a problem that can be run, None where it is not known.
-
-    Keys are the cells' `size_id`.
-    """
-    cases = {size_id(cell): cell for cell in cells if isinstance(cell, Case)}
-    message = msgspec.msgpack.encode((name, place, list(cases.values())))
-    answer = process.call("predictions", message, device="cpu", timeout_s=min(timeout_s, PREDICTION_S)).answer
-    if isinstance(answer, process.Failure):
-        return dict.fromkeys(cases)
-    found = msgspec.msgpack.decode(answer, type=list[int | None])
-    return dict(zip(cases, found, strict=True))
-
-
-def size_id(cell: Cell) -> str:
-    """Return a cell's id with seed 0: what decides how much memory it takes."""
-    return str(msgspec.structs.replace(cell, seed=0))
 
 
 @dataclass(frozen=True)
@@ -138,7 +69,7 @@ class Session:
 
     def expected_bytes(self, case: Cell) -> int | None:
         """Return what a cell's process is expected to take: its prediction times the allocator's overhead."""
-        predicted = self.predicted.get(size_id(case))
+        predicted = self.predicted.get(inquiring.size_id(case))
         if predicted is None:
             return None
         return int(predicted * self.overhead(case, UNKNOWN_OVERHEAD))
@@ -161,7 +92,7 @@ def begin(facts: dict[str, Facts], results: Path | None, timeout_s: float = TIME
     """
     told = [fact.identity for fact in facts.values() if fact.identity]
     # A problem that took its worker down with it has told nothing of the machine.
-    where = environment.context(told[0] if told else describe("notebook", Place("notebook")).identity)
+    where = environment.context(told[0] if told else inquiring.describe("notebook", Place("notebook")).identity)
     return Session(where, facts, None if results is None else store.results_file(results, where), timeout_s, **fields)
 
 
@@ -252,7 +183,7 @@ def _measure(session: Session, job: Job, stop: threading.Event | None = None) ->
     if reason := facts.unavailable.get(case.device):
         return source, Measurement(status="unavailable", phase="start", message=reason), ""
     limit, expected = session.limit_bytes(job), session.expected_bytes(case)
-    about: dict[str, Any] = {"limit_bytes": limit, "predicted_peak_bytes": session.predicted.get(size_id(case))}
+    about: dict[str, Any] = {"limit_bytes": limit, "predicted_peak_bytes": session.predicted.get(inquiring.size_id(case))}
     if session.refuse and limit is not None and expected is not None and expected > limit:
         message = f"predicted to take {expected:,} bytes, overhead included, the limit is {limit:,}: not run"
         return source, Measurement(status="oom", phase="start", message=message, oom_by="predicted", **about), ""
