@@ -163,7 +163,7 @@ class _Running:
             look = self._loop.look
             if look.on:
                 look.wait()
-            self._loop.count(self._loader_s, self._loader_s + time.perf_counter() - self._fetched)
+            self._loop.count(1, self._loader_s, self._loader_s + time.perf_counter() - self._fetched)
             look.pause()
             self._began = time.perf_counter()
 

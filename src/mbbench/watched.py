@@ -23,6 +23,8 @@ LOOK, BEFORE_FIRST = 8, 4
 """Batches of a look, and before the first one."""
 LOOK_SHARE = 0.01
 """Of the time, that looks may have cost when the next one begins."""
+MOST_LEFT_S = 1.0
+"""Between two times that a loop is counted: so much may be unknown to whoever asks amid an epoch."""
 LARGE_BYTES = 2**24
 """Parameters from which on it is asked whether there is room for the sum of their gradients."""
 
@@ -34,6 +36,7 @@ class Loop:
         seen: what was seen of it.
         look: the look at it.
         spoken: batches there were when it last spoke.
+        left_s: seconds of training until it has to be counted again, a second at most; none: after every batch.
     """
 
     def __init__(
@@ -46,6 +49,9 @@ class Loop:
         before: Seen | None,
     ) -> None:
         """Take what `watch` was given, and what was seen of the loop before."""
+        self._given = weakref.ref(optimizer)
+        # Accelerate's optimizer is one by its class alone: hooks belong on the one that it holds.
+        optimizer = getattr(optimizer, "optimizer", optimizer)
         self._device = next((part.device for part in model.parameters()), torch.device("cpu"))
         self.seen = Seen(
             loader=_named(loader),
@@ -56,47 +62,47 @@ class Loop:
         )
         self.seen.data, self.seen.rows = _data(loader)
         self.look = Looking(devices.synchroniser(self._device.type))
-        self._kind = kind(loader)
+        self._kind, self._loader = _kind(loader), _weakly(loader)
         self._model = weakref.ref(model, lambda _: self._forget())
         self._optimizer = weakref.ref(optimizer)
         self._after_s, self._say, self._before, self.spoken = after_s, say, before, 0
-        self._next_look_s = self._due_s = 0.0
+        self._next_look_s = self.left_s = 0.0
         self._probed_bytes = 0  # the peak after a copy was tried, which is not the training's
 
-    def goes_on(self, kind: tuple[Any, ...], model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
+    def goes_on(self, loader: Iterable[Any] | None, model: object, optimizer: object) -> bool:
         """Return whether this is the loop of these."""
-        return self._optimizer() is optimizer and self._model() is model and self._kind == kind
+        # What is gone is None, as what was not given is.
+        if not (self._given() is optimizer is not None and self._model() is model is not None):
+            return False
+        return self._loader() is loader is not None or self._kind == _kind(loader)
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Its optimizer; None where that is gone."""
         return self._optimizer()
 
-    def count(self, loader_s: float, step_s: float) -> bool:
-        """Count a batch, the loader's part in it included; return whether time has passed that is none of the loop's."""
+    def count(self, batches: int, loader_s: float, total_s: float) -> None:
+        """Count batches that were trained, the loader's part in it included; amid a look they come one by one.
+
+        Args:
+            batches: how many; 0: the loader alone took time, at the end of an epoch.
+            loader_s: seconds in the loader.
+            total_s: seconds in all.
+        """
         seen = self.seen
-        seen.batches += 1
+        seen.batches += batches
         seen.loader_s += loader_s
-        seen.total_s += step_s
-        if seen.total_s < self._due_s:
-            return False
-        self._after_batch(loader_s, step_s)
-        return True
+        seen.total_s += total_s
+        self.left_s -= total_s
+        if self.look.on or (batches and self.left_s <= 0):
+            self._consider(batches, loader_s, total_s)
 
-    def end_epoch(self, rest_s: float) -> None:
-        """Count what the loader took to say that there is no more."""
-        self.seen.loader_s += rest_s
-        self.seen.total_s += rest_s
-        if self.look.on:
-            self.look.between(rest_s)
-            self._lay_aside(0, rest_s, rest_s)
-
-    def _after_batch(self, loader_s: float, step_s: float) -> None:
+    def _consider(self, batches: int, loader_s: float, total_s: float) -> None:
         """Begin a look or end one, or speak."""
         seen, look = self.seen, self.look
         if look.on:
-            self._lay_aside(1, loader_s, step_s)
-            look.batch(loader_s, step_s)
+            self._lay_aside(batches, loader_s, total_s)
+            look.count(batches, loader_s, total_s)
             if look.batches == LOOK:
                 found, gradients = look.end()
                 seen.looks.append(found)
@@ -104,8 +110,8 @@ class Loop:
                 seen.answers_loss = look.answers_loss
                 self._next_look_s = max(2 * seen.total_s, self._looks_cost_s() / LOOK_SHARE)
         elif seen.batches == 1:
-            self._first_s = step_s
-            self._lay_aside(1, loader_s, step_s)
+            self._first_s = total_s
+            self._lay_aside(1, loader_s, total_s)
         elif seen.batches >= BEFORE_FIRST and seen.total_s >= self._next_look_s:
             model, optimizer = self._model(), self._optimizer()
             if model is not None and optimizer is not None:
@@ -114,7 +120,7 @@ class Loop:
             self._after_s = math.inf
             self.speak()
         always = look.on or seen.batches < BEFORE_FIRST
-        self._due_s = 0.0 if always else min(self._next_look_s, self._after_s)
+        self.left_s = 0.0 if always else min(self._next_look_s - seen.total_s, self._after_s - seen.total_s, MOST_LEFT_S)
 
     def _looks_cost_s(self) -> float:
         """Return what looks have cost: what their batches took more than the others."""
@@ -175,9 +181,16 @@ class Loop:
             seen.probes, seen.unprobed = probing.probe(model, *inputs, self.look.wait, step_s=step_s, room_bytes=room_bytes)
 
 
-def kind(loader: Iterable[Any] | None) -> tuple[Any, ...]:
+def _kind(loader: Iterable[Any] | None) -> tuple[Any, ...]:
     """Return what tells the loader of one loop from that of another."""
     return type(loader), getattr(loader, "batch_size", None), getattr(loader, "num_workers", None)
+
+
+def _weakly(loader: Iterable[Any] | None) -> Callable[[], Iterable[Any] | None]:
+    try:
+        return weakref.ref(loader) if loader is not None else lambda: None
+    except TypeError:  # as a list says
+        return lambda: None
 
 
 def _named(loader: Iterable[Any] | None) -> str:

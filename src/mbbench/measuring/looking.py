@@ -2,8 +2,8 @@
 
 Easy to get wrong: between two epochs the loop may evaluate, which is none of its steps, so a look pauses there and its hooks
 go, and a batch that was left by `break` counts for nothing; a step that is given a closure trains inside of it; a compiled
-model would be compiled anew for a hook, so it gets none; and a loop without a loader is counted from a hook of its
-optimizer, in which no other of its hooks may come or go, so there they stay (`hold`).
+model would be compiled anew for a hook, so it gets none; and a loop without a loader is counted from a hook after its
+updates, in which no hook of this kind may come or go, so that one tells of them (`told`).
 """
 
 import contextlib
@@ -42,6 +42,7 @@ class Looking:
         batches: of it so far.
         inputs: what the model was last called with, positional and by name; None before that.
         answers_loss: whether it answered with an object that has a loss.
+        told: whether somebody's hook calls `after_update`.
     """
 
     def __init__(self, wait: Callable[[], None]) -> None:
@@ -49,18 +50,8 @@ class Looking:
         self.wait, self.on, self.batches, self.answers_loss = wait, False, 0, False
         self.inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._of: tuple[weakref.ref[nn.Module], weakref.ref[torch.optim.Optimizer]] | None = None
+        self.told = False
         self._hooks: list[Any] = []
-        self._held: list[Any] = []
-
-    def hold(self, optimizer: torch.optim.Optimizer) -> None:
-        """Put hooks on an optimizer that stay until they are released, and do nothing between looks."""
-        self._held = self._around_steps(optimizer)
-
-    def release(self) -> None:
-        """Take the hooks that are held away."""
-        for hook in self._held:
-            hook.remove()
-        self._held = []
 
     def begin(self, model: nn.Module, optimizer: torch.optim.Optimizer, gradients: bool = True) -> None:
         """Begin a look at the steps that follow; their gradients are summed only if that is wanted."""
@@ -86,16 +77,15 @@ class Looking:
             return
         model, optimizer = self._of[0](), self._of[1]()
         self.wait()
-        if optimizer is not None and not self._held:
-            self._hooks = self._around_steps(optimizer)
+        if optimizer is not None:
+            self._hooks = [optimizer.register_step_pre_hook(self._before_step)]
+            if not self.told:
+                self._hooks.append(optimizer.register_step_post_hook(self._after_step))
         if model is not None and not hasattr(model, "_orig_mod"):
             self._hooks += [
                 model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
                 model.register_forward_hook(self._after_forward, always_call=True),
             ]
-
-    def _around_steps(self, optimizer: torch.optim.Optimizer) -> list[Any]:
-        return [optimizer.register_step_pre_hook(self._before_step), optimizer.register_step_post_hook(self._after_step)]
 
     def pause(self) -> None:
         """Take the hooks away."""
@@ -112,16 +102,15 @@ class Looking:
         if there:
             self._put()
 
-    def batch(self, loader_s: float, step_s: float) -> None:
-        """Count a step that has ended, the loader's part in it included."""
+    def count(self, batches: int, loader_s: float, total_s: float) -> None:
+        """Count a batch that has ended, the loader's part in it included; 0: what the loader took between two."""
+        self._loader_s, self._total_s = self._loader_s + loader_s, self._total_s + total_s
+        if not batches:
+            return
         now, self._now, self._depth, self._step_mark = self._now, _Batch(), 0, None
         self.batches, self._updates, self._rows = self.batches + 1, self._updates + now.updates, self._rows + now.rows
         self._forward_s, self._optimizer_s = self._forward_s + now.forward_s, self._optimizer_s + now.optimizer_s
-        self._loader_s, self._total_s = self._loader_s + loader_s, self._total_s + step_s - now.own_s
-
-    def between(self, rest_s: float) -> None:
-        """Count what the loader took between two batches of the look, outside of both."""
-        self._loader_s, self._total_s = self._loader_s + rest_s, self._total_s + rest_s
+        self._total_s -= now.own_s
 
     def end(self) -> tuple[Look, Gradients | None]:
         """End the look and return what was read; no gradients of fewer than two updates."""
@@ -176,8 +165,10 @@ class Looking:
         self._now.own_s += self._step_mark - began  # which is no part of the loop
 
     def _after_step(self, *_: object) -> None:
-        if not self.on:
-            return
+        self.after_update()
+
+    def after_update(self) -> None:
+        """The update is made."""
         self.wait()
         if self._step_mark is not None:
             self._now.optimizer_s += time.perf_counter() - self._step_mark
