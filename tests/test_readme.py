@@ -37,7 +37,7 @@ def folder(tmp_path):
 def test_the_readmes_model_is_eight_lines_at_most_and_runs_by_the_readmes_words(folder):
     code = [line for line in (folder / "my_model.py").read_text().splitlines() if line and not line.startswith("#")]
     assert len(code) <= 8
-    run, within = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("mbbench run")]
+    within, run = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("mbbench run")]
     assert "8 cells" in typed(f"{run} --dry-run", folder)
     assert "within 60 s" in typed(f"{within} --dry-run", folder)
 
