@@ -67,7 +67,7 @@ def test_a_trainer_is_counted_by_what_it_tells(monkeypatch):
             passes(70.0)
             running.left_out()
     [one] = watching._ALL
-    assert (one.seen.epochs, one.seen.batches, one.seen.loader_s, one.seen.total_s) == (3, 24, 48.0, 120.0)
+    assert (one.seen.epochs, one.seen.batches, one.seen.timed.loader_s, one.seen.total_s) == (3, 24, 48.0, 120.0)
     assert [(look.batches, look.updates, look.rows, look.loader_s, look.total_s) for look in one.seen.looks] == [
         (8, 8, 256, 16.0, 40.0)
     ]

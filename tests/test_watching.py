@@ -109,9 +109,51 @@ def test_the_notebooks_two_loops_are_told_what_their_comparison_measures(epochs)
     assert "measures the loader (DataLoader, before none) and the number of updates, and not the batch size alone" in whole
     assert f"It makes 3.0 times the updates ({3 * epochs}, before {epochs})." in whole
     full, mini = (known.seen for known in watching._ALL)
-    assert (full.pace.loader_s, full.loader_s) == (0, 0)
+    assert (full.pace.loader_s, full.timed.loader_s) == (0, 0)
     assert mini.pace.loader_s > 0
     assert f"in the loader ({readable.seconds(mini.pace.loader_s)} of an update, before nothing)" in whole
+
+
+@pytest.mark.parametrize("rows", [1, 3, 63, 64, 65, 128, 200])
+def test_every_batch_comes_once_and_is_counted_whether_it_is_timed_or_not(rows):
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    epochs = 2 + 20_000 // rows
+    for _ in range(epochs):
+        assert list(mbbench.watch(list(range(rows)), net, optimizer)) == list(range(rows))
+    seen = watching._ALL[0].seen
+    assert (seen.epochs, seen.batches) == (epochs, rows * epochs)
+    assert watched.TIMED_FIRST < seen.timed.batches < 2 * watched.TIMED_FIRST + 4 * watched.TIMED_SHARE * seen.batches
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 100, 256])
+def test_the_loaders_share_is_right_though_few_small_batches_are_timed(monkeypatch, epoch):
+    now = 0.0
+
+    def passes(seconds):
+        nonlocal now
+        now += seconds
+
+    class Loader:
+        def __iter__(self):
+            passes(50e-6)  # a beginning
+            for number in range(epoch):
+                passes(20e-6)
+                yield number
+            passes(10e-6)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    epochs = 40_000 // epoch
+    for _ in range(epochs):
+        for _ in mbbench.watch(Loader(), net, optimizer):
+            passes(80e-6)
+    seen = watching._ALL[0].seen
+    loader_s = epochs * (60e-6 + epoch * 20e-6)
+    assert seen.total_s == pytest.approx(loader_s + epochs * epoch * 80e-6)
+    assert seen.plain.batches < 0.03 * seen.batches
+    assert seen.plain.loader_s / seen.plain.total_s == pytest.approx(loader_s / seen.total_s, rel=0.02)
 
 
 def test_what_is_said_to_prove_it_is_typed(tmp_path):
@@ -168,7 +210,7 @@ def test_what_the_loader_takes_to_begin_and_to_end_an_epoch_is_its_own(monkeypat
             pass_by(1.0)
         pass_by(100.0)  # between two epochs
     [one] = watching._ALL
-    assert (one.seen.batches, one.seen.loader_s, one.seen.total_s) == (6, 60.0, 66.0)
+    assert (one.seen.batches, one.seen.timed.loader_s, one.seen.total_s) == (6, 60.0, 66.0)
     assert one.seen.aside.batches == 3  # the first, and the two after the fourth, when a look began
     assert one.seen.aside.loader_s == 8 + 2 + 2 + 2 + 16
 

@@ -63,6 +63,10 @@ class Stretch(NamedTuple):
     loader_s: float
     total_s: float
 
+    def more(self, batches: int, loader_s: float, total_s: float) -> "Stretch":
+        """Return it with some more."""
+        return Stretch(self.batches + batches, self.loader_s + loader_s, self.total_s + total_s)
+
 
 NONE = Stretch(0, 0.0, 0.0)
 
@@ -89,8 +93,9 @@ class Seen:
         rows: of the data set; None where it is not known.
         answers_loss: whether the model returns its loss.
         batches, epochs: seen so far.
-        loader_s: seconds in the loader, the end of an epoch included, where it says that there is no more.
         total_s: seconds of its batches, the loader's included.
+        timed: the batches whose time in the loader is known, the end of an epoch included, where it says that there is no
+            more. Of small steps a part, spread evenly.
         aside: of them the first, which warms up, and those that were looked at, which take longer.
         looks, gradients: see there.
         peak_bytes: the most that the process, or the accelerator, has taken; None where it is not known.
@@ -110,8 +115,8 @@ class Seen:
     answers_loss: bool = False
     batches: int = 0
     epochs: int = 0
-    loader_s: float = 0.0
     total_s: float = 0.0
+    timed: Stretch = NONE
     aside: Stretch = NONE
     looks: list[Look] = field(default_factory=list)
     gradients: list[Gradients] = field(default_factory=list)
@@ -133,9 +138,9 @@ class Seen:
 
     @property
     def plain(self) -> Stretch:
-        """Return the batches that were neither the first nor looked at."""
+        """Return the timed batches that were neither the first nor looked at."""
         batches, loader_s, total_s = self.aside
-        return Stretch(self.batches - batches, self.loader_s - loader_s, self.total_s - total_s)
+        return self.timed.more(-batches, -loader_s, -total_s)
 
     @property
     def pace(self) -> Pace | None:

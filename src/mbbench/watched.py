@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 
 from mbbench.measuring import devices, probing, resident
 from mbbench.measuring.looking import Looking
-from mbbench.seen import Seen, Stretch
+from mbbench.seen import Seen
 
 LOOK, BEFORE_FIRST = 8, 4
 """Batches of a look, and before the first one."""
@@ -25,6 +25,11 @@ LOOK_SHARE = 0.01
 """Of the time, that looks may have cost when the next one begins."""
 MOST_LEFT_S = 1.0
 """Between two times that a loop is counted: so much may be unknown to whoever asks amid an epoch."""
+CHUNK, SMALL_S, TIMED_FIRST, TIMED_SHARE, GOLDEN = 64, 1e-3, 128, 1 / 64, (5**0.5 - 1) / 2
+"""Batches that take less than `SMALL_S` are timed one by one in a share of all chunks.
+
+Code that torch's has driven out of the processor's caches takes 20 us a batch, 10 % of a step of 0.2 ms.
+"""
 LARGE_BYTES = 2**24
 """Parameters from which on it is asked whether there is room for the sum of their gradients."""
 
@@ -35,8 +40,10 @@ class Loop:
     Attributes:
         seen: what was seen of it.
         look: the look at it.
+        given, model, loader: weak references to what it is of.
         spoken: batches there were when it last spoke.
-        left_s: seconds of training until it has to be counted again, a second at most; none: after every batch.
+        due_s: seconds of training after which it has to be counted again; 0: after every batch.
+        untimed: how many times the next batches, of an epoch and `CHUNK` at most, need not be timed one by one.
     """
 
     def __init__(
@@ -49,7 +56,11 @@ class Loop:
         before: Seen | None,
     ) -> None:
         """Take what `watch` was given, and what was seen of the loop before."""
-        self._given = weakref.ref(optimizer)
+        self.given, self.model, self.loader = (
+            weakref.ref(optimizer),
+            weakref.ref(model, lambda _: self._forget()),
+            _weakly(loader),
+        )
         # Accelerate's optimizer is one by its class alone: hooks belong on the one that it holds.
         optimizer = getattr(optimizer, "optimizer", optimizer)
         self._device = next((part.device for part in model.parameters()), torch.device("cpu"))
@@ -62,19 +73,16 @@ class Loop:
         )
         self.seen.data, self.seen.rows = _data(loader)
         self.look = Looking(devices.synchroniser(self._device.type))
-        self._kind, self._loader = _kind(loader), _weakly(loader)
-        self._model = weakref.ref(model, lambda _: self._forget())
-        self._optimizer = weakref.ref(optimizer)
+        self._kind, self._optimizer = _kind(loader), weakref.ref(optimizer)
         self._after_s, self._say, self._before, self.spoken = after_s, say, before, 0
-        self._next_look_s = self.left_s = 0.0
+        self._next_look_s = self.due_s = self._turn = 0.0
+        self.untimed = 0
         self._probed_bytes = 0  # the peak after a copy was tried, which is not the training's
 
     def goes_on(self, loader: Iterable[Any] | None, model: object, optimizer: object) -> bool:
         """Return whether this is the loop of these."""
         # What is gone is None, as what was not given is.
-        if not (self._given() is optimizer is not None and self._model() is model is not None):
-            return False
-        return self._loader() is loader is not None or self._kind == _kind(loader)
+        return self.given() is optimizer is not None and self.model() is model is not None and self._kind == _kind(loader)
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
@@ -82,7 +90,7 @@ class Loop:
         return self._optimizer()
 
     def count(self, batches: int, loader_s: float, total_s: float) -> None:
-        """Count batches that were trained, the loader's part in it included; amid a look they come one by one.
+        """Count batches that were trained and timed, the loader's part in it included; amid a look they come one by one.
 
         Args:
             batches: how many; 0: the loader alone took time, at the end of an epoch.
@@ -90,18 +98,28 @@ class Loop:
             total_s: seconds in all.
         """
         seen = self.seen
+        seen.timed = seen.timed.more(batches, loader_s, total_s)
         seen.batches += batches
-        seen.loader_s += loader_s
         seen.total_s += total_s
-        self.left_s -= total_s
-        if self.look.on or (batches and self.left_s <= 0):
+        if self.look.on or (batches and seen.total_s >= self.due_s):
             self._consider(batches, loader_s, total_s)
+        always = self.look.on or seen.batches < TIMED_FIRST or seen.total_s > SMALL_S * seen.batches
+        self.untimed = 0 if always else self._turns()
+
+    def _turns(self) -> int:
+        """Return how many chunks pass until the next one that is timed."""
+        # Turns by the golden ratio fall evenly, and never in step with the epochs, whose beginnings are the loader's.
+        turns = 0
+        while (turn := (self._turn + GOLDEN) % 1.0) >= TIMED_SHARE:
+            self._turn, turns = turn, turns + 1
+        self._turn = turn
+        return turns
 
     def _consider(self, batches: int, loader_s: float, total_s: float) -> None:
         """Begin a look or end one, or speak."""
         seen, look = self.seen, self.look
         if look.on:
-            self._lay_aside(batches, loader_s, total_s)
+            seen.aside = seen.aside.more(batches, loader_s, total_s)
             look.count(batches, loader_s, total_s)
             if look.batches == LOOK:
                 found, gradients = look.end()
@@ -111,16 +129,16 @@ class Loop:
                 self._next_look_s = max(2 * seen.total_s, self._looks_cost_s() / LOOK_SHARE)
         elif seen.batches == 1:
             self._first_s = total_s
-            self._lay_aside(1, loader_s, total_s)
+            seen.aside = seen.aside.more(1, loader_s, total_s)
         elif seen.batches >= BEFORE_FIRST and seen.total_s >= self._next_look_s:
-            model, optimizer = self._model(), self._optimizer()
+            model, optimizer = self.model(), self._optimizer()
             if model is not None and optimizer is not None:
                 look.begin(model, optimizer, self._has_room(optimizer))
         if seen.total_s >= self._after_s:
             self._after_s = math.inf
             self.speak()
         always = look.on or seen.batches < BEFORE_FIRST
-        self.left_s = 0.0 if always else min(self._next_look_s - seen.total_s, self._after_s - seen.total_s, MOST_LEFT_S)
+        self.due_s = 0.0 if always else min(self._next_look_s, self._after_s, seen.total_s + MOST_LEFT_S)
 
     def _looks_cost_s(self) -> float:
         """Return what looks have cost: what their batches took more than the others."""
@@ -133,10 +151,6 @@ class Loop:
         size = sum(part.nbytes for group in optimizer.param_groups for part in group["params"])
         free_bytes = _memory(self._device)[1] if size > LARGE_BYTES else None
         return free_bytes is None or size < free_bytes / 4
-
-    def _lay_aside(self, batches: int, loader_s: float, total_s: float) -> None:
-        aside = self.seen.aside
-        self.seen.aside = Stretch(aside.batches + batches, aside.loader_s + loader_s, aside.total_s + total_s)
 
     def finish(self) -> None:
         """Say what was seen, since the loop has ended as far as is known, and let go of what it was trained on."""
@@ -169,7 +183,7 @@ class Loop:
 
     def _probe(self) -> None:
         """Try other batch sizes on a copy of the model, once."""
-        seen, model, inputs = self.seen, self._model(), self.look.inputs
+        seen, model, inputs = self.seen, self.model(), self.look.inputs
         if model is None or inputs is None:
             if seen.looks:
                 seen.unprobed = "the model is gone" if model is None else "the model itself was not called, or is compiled"

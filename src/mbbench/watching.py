@@ -11,7 +11,8 @@ for in looks only.
 import atexit
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from typing import Any, Self
 
 import torch
@@ -19,7 +20,7 @@ from torch import nn
 
 from mbbench.case import UsageError
 from mbbench.seen import Seen
-from mbbench.watched import Loop
+from mbbench.watched import CHUNK, Loop
 
 AFTER_S = 60.0
 _ALL: list[Loop] = []
@@ -47,9 +48,10 @@ def watch(
     Raises:
         UsageError: model or optimizer is missing or is none.
     """
-    # In a small epoch each call counts, so the loop that goes on, as it does in each but the first, is found here.
-    if _ALL and _ALL[-1].goes_on(loader, model, optimizer):
-        return Watch(_ALL[-1], loader)
+    if _ALL and loader is not None:  # of a small epoch each call is a part, so a loop that goes on is found without one
+        last = _ALL[-1]
+        if last.loader() is loader and last.model() is model and last.given() is optimizer:
+            return Watch(last, loader)
     return Watch(loop_of(loader, model, optimizer, after_s, say), loader)
 
 
@@ -91,18 +93,42 @@ class Watch:
         """Yield the loader's batches."""
         if self._loader is None:
             raise UsageError("watch has no loader to iterate over: give one, or use it in a `with`")
+        loop, seen, clock = self._loop, self._loop.seen, time.perf_counter
+        seen.epochs += 1
+        since = clock()
+        source = iter(self._loader)
+        batches = CHUNK
+        while batches == CHUNK:
+            if not loop.untimed:
+                batches = yield from self._timed(source, since)
+                since = clock()
+                continue
+            # The usual way. After a step of torch's nothing is in the processor's caches: ten lines take 1 % of an epoch of
+            # three small steps.
+            batches = 0
+            try:
+                for batch in source:
+                    yield batch
+                    batches += 1
+                    if batches == CHUNK:
+                        break
+            finally:
+                ended = clock()
+                seen.batches += batches
+                seen.total_s = total_s = seen.total_s + ended - since
+                loop.untimed = 0 if total_s >= loop.due_s else loop.untimed - 1
+            since = ended
+
+    def _timed(self, source: Iterator[Any], since: float) -> Generator[Any, None, int]:
+        """Yield a chunk of batches, each timed; return how many there were."""
         loop, look, clock = self._loop, self._loop.look, time.perf_counter
-        loop.seen.epochs += 1
-        looking = look.on
+        looking, all_of_them, batches, waited_s = look.on, 0, 0, 0.0
         if looking:
             look.resume()
-        # Names of this function alone, counted by `loop` once in a while: after a step of torch's nothing is in the
-        # processor's caches, and a dozen lines take 2 % of a small step.
-        batches, waited_s, began = 0, 0.0, clock()
-        since = ended = began
-        due = since + loop.left_s
+        began = ended = since
+        due = since + loop.due_s - loop.seen.total_s
         try:
-            for batch in self._loader:
+            for batch in islice(source, CHUNK):
                 fetched = clock()
                 yield batch
                 if looking:
@@ -112,8 +138,9 @@ class Watch:
                 batches += 1
                 if ended >= due:
                     loop.count(batches, waited_s, ended - since)
+                    all_of_them += batches
                     looking, batches, waited_s, ended = look.on, 0, 0.0, clock()
-                    since, due = ended, ended + loop.left_s
+                    since, due = ended, ended + loop.due_s - loop.seen.total_s
                 began = ended
             ended = clock()
             waited_s += ended - began  # in which the loader said that there is no more
@@ -121,6 +148,7 @@ class Watch:
             loop.count(batches, waited_s, ended - since)
             if look.on:
                 look.pause()
+        return all_of_them + batches
 
     def __enter__(self) -> Self:
         """Watch updates from here on."""
@@ -154,7 +182,7 @@ class Watch:
 
     def _go_on(self) -> None:
         self._looking, self._updates, self._since = self._loop.look.on, 0, time.perf_counter()
-        self._ended, self._due = self._since, self._since + self._loop.left_s
+        self._ended, self._due = self._since, self._since + self._loop.due_s - self.seen.total_s
 
     def lines(self) -> list[str]:
         """Return what was seen, in sentences."""
