@@ -125,6 +125,18 @@ def test_cells_of_several_code_states_are_named():
     assert "2 states of the code" in notes[0]
 
 
+def test_records_with_the_users_own_and_without_stand_in_one_report_until_either_is_edited():
+    later = s.environment("2026-11-24T00:00:00.000Z")
+    plain = s.time_record(s.case(32))
+    mine = s.time_record(s.case(32, optimizer="mine.py:heavy"), source="s1+o1")
+    loaded = s.time_record(s.case(32, optimizer="mine.py:heavy", loader="mine.py:whole"), source="s1+l1+o1")
+    assert latest([plain, mine, loaded]) == ([plain, mine, loaded], [])
+    edited = s.time_record(mine.case, source="s1+o2", environment=later)
+    assert latest([plain, mine, loaded, edited])[0] == [plain, edited]
+    other = s.time_record(plain.case, source="s2", environment=later)
+    assert latest([plain, mine, loaded, other])[0] == [other]
+
+
 def test_nothing_is_kept_of_nothing():
     assert latest([]) == ([], [])
 

@@ -218,6 +218,20 @@ def test_a_problem_that_cannot_be_sent_to_a_process_is_told_so():
         mbbench.run(problem)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batchsize": 16}, "unknown option 'batchsize': did you mean 'batch_size'?"),
+        ({"time": "soon"}, "time is 'soon': expected a time above 0"),
+        ({"autocast": "bf8"}, "unknown value of option autocast 'bf8'"),
+        ({"optimizer": torch.optim.AdamW}, "optimizer is a type: give its name, as my_model.py:name"),
+    ],
+)
+def test_what_python_asks_for_is_checked_as_what_is_typed(tmp_path, options, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        mbbench.run("linear", results=tmp_path, **options)
+
+
 def test_report_puts_two_folders_side_by_side_writes_its_figures_and_opens_the_page(typed, tmp_path, monkeypatch):
     for name in ("old", "new"):
         (tmp_path / name).mkdir()

@@ -35,6 +35,9 @@ def test_a_target_with_a_fraction_is_a_column_of_floats(file):
 def test_whole_numbers_are_a_column_of_floats_where_the_target_is_named_in_a_list(file):
     rows = file("a,y\n1,200\n2,300\n", target=["y"])
     assert rows.read(0, 2)[1].tolist() == [[200.0], [300.0]]
+    assert len(file('"a,b", y\n1,2\n')) == 1
+    with pytest.raises(UsageError, match="the target 'y' is among the features"):
+        file("a,y\n1,200\n", features=["a", "y"])
     with pytest.raises(UsageError, match=r"target is \['y', 'a'\]: expected one column"):
         file("a,y\n1,200\n", target=["y", "a"])
 
@@ -47,6 +50,9 @@ def test_whole_numbers_are_a_column_of_floats_where_the_target_is_named_in_a_lis
         ("a,y\n1,2\n1,2,3\n", "rows.csv: line 3 has 3 values, the line of names has 2"),
         ("a,y\n1,2\n1\n", "line 3 has 1 values"),
         ("a,b\n1,2\n", "rows.csv has no column 'y': it has a, b"),
+        ("a,b,a,y\n1,2,3,4\n", "rows.csv has 2 columns 'a': give each a name of its own"),
+        ("a;y\n1,5;2\n", "line 2 has '1,5' in column 'a': write decimals with a point"),
+        ("", "rows.csv is empty: expected a line of names"),
         ("y\n1\n", "rows.csv has no column beside 'y'"),
         ("a,y\n", "rows.csv holds no rows below its line of names a, y"),
     ],

@@ -19,6 +19,10 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 def heavy(parameters, lr): return torch.optim.SGD(parameters, lr=lr, momentum=0.5)
+def half(parameters, lr): return torch.optim.SGD([each for each in parameters if each.ndim == 2], lr=lr)
+def twice(parameters, lr):
+    groups = [{"params": [each for each in parameters if each.ndim == ndim]} for ndim in (1, 2)]
+    return torch.optim.SGD(groups, lr=lr)
 def none(*given, **named): return None
 def plateau(optimizer): return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
 def halves(optimizer): return torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
@@ -47,7 +51,10 @@ def trained(steps, **fields):
     return training
 
 
-@pytest.mark.parametrize(("name", "theirs"), [("mine.py:heavy", torch.optim.SGD), ("torch.optim:AdamW", torch.optim.AdamW)])
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("mine.py:twice", torch.optim.SGD), ("mine.py:heavy", torch.optim.SGD), ("torch.optim:AdamW", torch.optim.AdamW)],
+)
 def test_an_optimizer_by_name_is_the_one_that_trains(name, theirs):
     training = trained(1, optimizer=name)
     assert type(training.optimizer) is theirs
@@ -64,6 +71,7 @@ def test_lbfgs_is_told_that_it_needs_a_closure():
     ("fields", "message"),
     [
         ({"optimizer": "mine.py:none"}, "optimizer mine.py:none returned a NoneType"),
+        ({"optimizer": "mine.py:half"}, "optimizer mine.py:half leaves out 1 of 2 parameters: freeze them or train them"),
         ({"optimizer": "mine.py:heavi"}, "mine.py has no attribute 'heavi': did you mean 'heavy'?"),
         ({"optimizer": "mine.py:seven"}, r"optimizer mine.py:seven is a int: give a function \(parameters, lr\)"),
         ({"optimizer": "yours.py:heavy"}, "there is no file yours.py"),

@@ -60,6 +60,11 @@ def test_default_sizes_are_powers_below_n_and_the_full_batch_and_never_more_than
     assert default_sizes(n) == sizes
 
 
+def test_default_sizes_leave_out_those_with_a_batch_of_one_row_where_a_model_takes_none():
+    assert default_sizes(17, least_rows=2) == ["full"]
+    assert default_sizes(22, least_rows=2) == [2, 4, 8, 16, "full"]
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("90", 90), ("1.5 min", 90), ("2h", 7200), ("5m", 300)])
 def test_times_are_read(text, seconds):
     assert read_seconds(text) == seconds

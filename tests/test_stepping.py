@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 import mbbench
 from mbbench.case import Case, UsageError
+from mbbench.measuring import training as training_module
 from mbbench.measuring.problems import Problem
 from mbbench.measuring.training import losses, prepare
 from mbbench.store import load_records
@@ -144,6 +145,18 @@ def test_autocast_computes_in_fewer_bits_and_keeps_parameters_and_gradients_in_a
     training.train(itertools.islice(training.stream(), 20))
     assert {part.grad.dtype for part in training.model.parameters()} == {torch.float32}
     assert losses(training)[0] < before
+
+
+def test_a_metric_is_of_all_held_out_rows_at_once_whatever_the_chunks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training_module, "EVALUATION_ROWS", (3, 3))
+    (tmp_path / "mine.py").write_text("def spread(found, y): return (found - y).std() / y.std()\n")
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(2))
+    problem = Problem(model=lambda: nn.Linear(2, 1), loss=nn.functional.mse_loss, data=(x, x[:, :1]), held_out=0.5)
+    training = prepare(case(10, batch_size=2, options=(("metric", "mine.py:spread"),)), problem)
+    held_x, held_y = training.heldout
+    expected = float(((training.model(held_x) - held_y).std() / held_y.std()).detach())
+    assert training_module.held_out_metric(training) == pytest.approx(expected)
 
 
 MINE = """

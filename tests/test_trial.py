@@ -42,6 +42,10 @@ NAN = at((40, 1), torch.nan, X)
             {"model": lambda: nn.Linear(4, 1), "loss": nn.functional.mse_loss, "data": (X, X[:, 0])},
             r"each prediction is compared with every target: a row has prediction \(1,\) and target \(\)",
         ),
+        (
+            {"model": lambda: nn.Linear(4, 1), "loss": lambda p, y: (p - y).abs().mean(), "data": (X, X[:, 0])},
+            "each prediction is compared with every target",
+        ),
         ({"loss": lambda found, y: torch.tensor(1.5)}, "the loss does not depend on the model's parameters"),
         (
             {"data": (X, at(45, 3))},
@@ -65,12 +69,22 @@ def test_what_cannot_work_is_said_at_once(fields, message):
         {},
         {"data": (NAN, LABELS), "loss": lambda found, y: nn.functional.cross_entropy(found.nan_to_num(), y)},
         {"data": (X, at(45, -100))},
+        {
+            "model": lambda: nn.Linear(4, 1),
+            "loss": lambda p, y: nn.functional.mse_loss(p.squeeze(1), y),
+            "data": (X, X[:, 0]),
+        },
         {"model": lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 3))},
         {"data": lambda n, seed: (X[:1].repeat(n, 1), LABELS[:1].repeat(n))},
     ],
 )
 def test_what_works_is_not_complained_about(fields):
     trial.check(problem(**fields), CELL)
+
+
+def test_a_model_that_takes_no_single_row_is_told_of():
+    assert trial.check(problem(), CELL) == 1
+    assert trial.check(problem(model=lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))), CELL) == 2
 
 
 def test_no_memory_for_the_trial_is_left_for_the_cells_to_tell():
@@ -86,9 +100,24 @@ def test_no_memory_for_the_trial_is_left_for_the_cells_to_tell():
         ({"optimizer": "torch.optim:LBFGS"}, "optimizer LBFGS needs a closure"),
         ({"options": (("metric", "cmath:sqrt"),)}, "metric cmath:sqrt fails: TypeError"),
         ({"options": (("meter", "cmath:sqrt"),)}, "meter cmath:sqrt fails: TypeError"),
-        ({"options": (("schedule", "json:loads"),)}, "model, optimizer or rows cannot be made: TypeError"),
+        ({"options": (("schedule", "json:loads"),)}, "schedule json:loads cannot be made .*name a function of yours"),
     ],
 )
 def test_what_a_cell_names_of_the_users_own_is_tried_too(fields, message):
     with pytest.raises(UsageError, match=message):
         trial.check(problem(), Cell(problem="a:b", n_samples=50, **fields))
+
+
+def test_a_loader_that_drops_rows_is_seen_by_a_ragged_epoch_and_a_metric_needs_predictions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from torch.utils.data import DataLoader, TensorDataset\n"
+        "def drops(data, batch_size, seed): return DataLoader(TensorDataset(*data), batch_size, drop_last=True)\n"
+    )
+    with pytest.raises(UsageError, match=r"loader mine\.py:drops left out 2 of 32 rows of an epoch"):
+        trial.check(problem(), Cell(problem="a:b", n_samples=50, loader="mine.py:drops"))
+    with pytest.raises(UsageError, match="loader stream reads rows from files"):
+        trial.check(problem(), Cell(problem="a:b", n_samples=50, loader="stream"))
+    whole = problem(loss=None, step=lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1]))
+    with pytest.raises(UsageError, match="a metric is computed from prediction and target: give the problem a loss"):
+        trial.check(whole, Cell(problem="a:b", n_samples=50, options=(("metric", "math:sqrt"),)))

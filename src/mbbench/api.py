@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mbbench import asked, fitting, planner, racing, targets
-from mbbench.axes import DEFAULT_BATCH_SIZES, grid, read_bytes
-from mbbench.case import FULL, Case, Cell, UsageError
+from mbbench.axes import DEFAULT_BATCH_SIZES, grid, read_bytes, read_seconds
+from mbbench.case import FULL, OPTIONS, Case, Cell, UsageError, check_name
 from mbbench.fitting import OnTry, Search
 from mbbench.maxbatch import MaxBatch
 from mbbench.measuring import process, session
@@ -52,25 +53,38 @@ def run(
         problem: a built-in name, "file.py:name", "package.module:name", or a `Problem`.
         on_progress: told each record.
         results: folder for the records; measured cells found there are not measured again.
-        options: the axes and limits of `plan`; or `time_s`, seconds in which to time batch sizes, to search their learning
-            rates and to race the best to the target.
+        options: the axes and limits of `plan`, options of a cell by their names (autocast="bf16"); or `time`, seconds or
+            "60s", in which to time batch sizes, to search their learning rates and to race the best to the target.
 
     Raises:
         UsageError: something was asked for that cannot be.
     """
     from mbbench.reporting.analysis import summary
 
-    began, seconds = time.monotonic(), options.pop("time_s", None)
+    began = time.monotonic()
+    known = inspect.signature(plan).parameters.keys() - {"problem", "results"}
+    for name in options:
+        check_name("option", name, (*sorted(known), *OPTIONS, "time"))
+    chosen_options = {name: _option(options.pop(name)) for name in OPTIONS.keys() & options.keys() - known}
+    if chosen_options:
+        options["options"] = {**(options.get("options") or {}), **chosen_options}
+    within = options.pop("time", None)
+    seconds = None if within is None else read_seconds(within)
     if seconds is not None:
         options = {
             "batch_size": AUTO,
             "measure": ("time", "target"),
-            "timeout_s": planner.timeout_s(float(seconds)),
+            "timeout_s": planner.timeout_s(seconds),
         } | options
     chosen = plan(problem, results=Path(results), **options)
     if seconds is not None:
-        return summary(run_within(chosen, float(seconds), began, lambda line: None, on_progress))
+        return summary(run_within(chosen, seconds, began, lambda line: None, on_progress))
     return summary([*chosen.kept, *execute(chosen, on_progress)])
+
+
+def _option(value: object) -> str:
+    """Return an option's value as a cell has it: True is "yes"."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def execute(plan: Plan, on_progress: OnProgress | None = None) -> list[Record]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from mbbench.case import Cell, UsageError, check_name
 from mbbench.measuring import inquiring
 from mbbench.measuring.jobs import ASKED, Facts, Place, locate
@@ -38,7 +40,7 @@ def named(problem: str | Problem) -> tuple[str, Place]:
     if not isinstance(problem, Problem):
         raise UsageError(f"problem is a {type(problem).__name__}: give a name or a mbbench.Problem")
     try:
-        return "python:problem", Place("", cloudpickle.dumps(problem))
+        return f"python:{problem.name}", Place("", cloudpickle.dumps(problem))
     except Exception as error:  # whatever a stranger's objects raise when they are asked for their state
         raise UsageError(
             f"the problem cannot be sent to a process of its own ({type(error).__name__}: {error}): make open files, locks, "
@@ -68,7 +70,7 @@ def looked_at(
     if facts.error is not None:
         raise UsageError(facts.error, facts.traceback)
     if ":" in name and "cpu" in devices:  # a problem of the user's own
-        inquiring.try_step(name, place, cells, timeout_s)
+        facts = msgspec.structs.replace(facts, least_rows=inquiring.try_step(name, place, cells, timeout_s))
     if all(facts.unavailable[device] for device in devices):
         raise UsageError(f"{facts.unavailable[devices[0]]}: use --device cpu, or run where there is one")
     sizes = [facts.default_samples] if n is None else [n] if isinstance(n, int) else list(n)

@@ -66,12 +66,15 @@ def read_seconds(text: str | float) -> float:
     return seconds
 
 
-def default_sizes(n: int) -> list[int | str]:
-    """Return powers of two below n, or of four where that makes more than `ACROSS`, and the full batch."""
+def default_sizes(n: int, least_rows: int = 1) -> list[int | str]:
+    """Return powers of two below n, or of four where that makes more than `ACROSS`, and the full batch.
+
+    With `least_rows` 2 without those of which some batch has a single row.
+    """
     powers = [2**power for power in range(math.ceil(math.log2(n)))] if n > 1 else []
     while len(powers) > ACROSS:
         powers = powers[::2]
-    return [*powers, "full"]
+    return [*(size for size in powers if least_rows == 1 or 1 not in (size, n % size)), "full"]
 
 
 def grid(

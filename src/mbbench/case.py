@@ -231,6 +231,8 @@ def check_cell(cell: Cell) -> None:
 
 def _check_own(what: str, name: str, known: Collection[str]) -> None:
     """Check a name that is known or the user's own."""
+    if not isinstance(name, str):
+        raise UsageError(f"{what} is a {type(name).__name__}: give its name, as my_model.py:name or package.module:name")
     if ":" not in name:
         check_name(what, name, known)
     check_relative(what, name)

@@ -148,7 +148,7 @@ def plan(
     own = {each for cell in asked_for for each in cell.own_names}
     facts, sizes = asked.looked_at(name, place, device, n, timeout_s, own, asked_for)
     if batch_size == AUTO:
-        batch_size = default_sizes(max(sizes))
+        batch_size = default_sizes(max(sizes), facts.least_rows)
     cells = grid(name, n_samples=sizes, batch_size=batch_size, options=options, **axes)
     begun = session.begin({name: facts}, results if write else None, timeout_s, refuse=predict)
     begun.predicted.update(inquiring.predict(name, place, cells, timeout_s))

@@ -17,6 +17,9 @@ from mbbench.search import Search
 SCHEMA = 4
 """Version of the record's JSON; files of every older version load (`decode`)."""
 
+OWN_SOURCE = "+"
+"""Between the hashes of `Record.source`: of the problem, and of each of `Cell.own_names`."""
+
 Kind = Literal["time", "convergence", "memory", "profile", "target", "race"]
 """Which pass made the record: each pass has a process of its own, so each makes a record of its own. "profile": where the
 seconds of a step go; "target": the learning rate is searched and the steps to a target loss are counted, no clock; "race":
@@ -231,6 +234,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     measurement: Measurement
     environment: Environment
     schema: int = SCHEMA
+
+    @property
+    def problem_source(self) -> str:
+        """Hash of the problem alone."""
+        return self.source.partition(OWN_SOURCE)[0]
+
+    @property
+    def own_sources(self) -> dict[str, str]:
+        """Hash of each loader, optimizer ... that is the user's own, by its name."""
+        return dict(zip(self.case.own_names, self.source.split(OWN_SOURCE)[1:], strict=False))
 
     @property
     def key(self) -> tuple[str, ...]:

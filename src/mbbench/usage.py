@@ -20,6 +20,8 @@ class UsageError(ValueError):
 
 def check_name(what: str, name: str, known: Collection[str]) -> None:
     """Raise UsageError, with the nearest known name, where `name` is not one of `known`."""
+    if not isinstance(name, str):
+        raise UsageError(f"{what} is a {type(name).__name__}: give a name, one of {', '.join(known)}")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

@@ -31,8 +31,9 @@ def csv_table(path: Path, target: str, features: Sequence[str] | None, labels: b
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
-            delimiter = max(DELIMITERS, key=first.count)
-            names = next(csv.reader([first], delimiter=delimiter), [])
+            headers = {comma: next(csv.reader([first], delimiter=comma), []) for comma in DELIMITERS}
+            delimiter = max(DELIMITERS, key=lambda comma: len(headers[comma]))
+            names = [name.strip() for name in headers[delimiter]]
             reader = csv.reader(file, delimiter=delimiter)
             uneven = next((row for row in reader if row and len(row) != len(names)), None)
     except UnicodeDecodeError as error:
@@ -43,10 +44,16 @@ def csv_table(path: Path, target: str, features: Sequence[str] | None, labels: b
         raise UsageError(
             f"{path.name}: line {reader.line_num + 1} has {len(uneven)} values, the line of names has {len(names)}"
         )
+    if not names:
+        raise UsageError(f"{path.name} is empty: expected a line of names and lines of numbers")
     chosen = [name for name in names if name != target] if features is None else list(features)
     for name in (target, *chosen):
         if name not in names:
             raise UsageError(f"{path.name} has no column {name!r}: it has {', '.join(names)}")
+        if names.count(name) > 1:
+            raise UsageError(f"{path.name} has {names.count(name)} columns {name!r}: give each a name of its own")
+    if target in chosen:
+        raise UsageError(f"the target {target!r} is among the features: leave it out there")
     if not chosen:
         raise UsageError(f"{path.name} has no column beside {target!r}: expected one or more features")
     read = functools.partial(_columns, path, delimiter, names)
@@ -88,6 +95,8 @@ def _where(path: Path, delimiter: str, names: Sequence[str], chosen: Sequence[st
         for row in reader:
             for name, value in zip(names, row, strict=False):
                 if name in chosen and not _is_number(value):
+                    if _is_number(value.replace(",", ".")):
+                        return f"line {reader.line_num} has {value!r} in column {name!r}: write decimals with a point"
                     return (
                         f"line {reader.line_num} has {value!r} in column {name!r}: expected a number; fill or encode it (as "
                         "examples/tabular.py does), or leave the column out by features=[...]"
@@ -100,7 +109,7 @@ def _is_number(value: str) -> bool:
         float(value)
     except ValueError:
         return False
-    return True
+    return "_" not in value  # which Python takes and numpy does not
 
 
 class _Held:

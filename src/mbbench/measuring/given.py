@@ -159,6 +159,8 @@ def _of_columns(table: Any, how: Taking) -> tuple[Any, Any]:
             raise UsageError(f"data has no column {name!r}: it has {', '.join(map(str, names))}")
         if names.count(name) > 1:
             raise UsageError(f"data has {names.count(name)} columns {name!r}: give each a name of its own")
+    if both := [name for name in targets if name in features]:
+        raise UsageError(f"the target {both[0]!r} is among the features: leave it out there")
     if not features:
         raise UsageError(f"data has no column beside {', '.join(map(str, targets))}: expected one or more features")
     x = np.column_stack([_numbers(table, name) for name in features])
@@ -168,12 +170,14 @@ def _of_columns(table: Any, how: Taking) -> tuple[Any, Any]:
 
 
 def _numbers(table: Any, name: Any) -> np.ndarray[Any, Any]:
-    column = np.asarray(table[name].to_numpy())
+    theirs = type(table).__module__.startswith("pyarrow")
+    column = np.asarray(table[name].to_numpy(zero_copy_only=False) if theirs else table[name].to_numpy())
     if column.dtype == bool:
         return column.astype(np.uint8)
     if not np.issubdtype(column.dtype, np.number):
         raise UsageError(
-            f"column {name!r} holds {column.dtype}: expected numbers; encode it, or leave it out by features=[...]"
+            f"column {name!r} holds {'text or objects' if column.dtype == object else column.dtype}: expected numbers; "
+            "encode it as numbers or, of a feature, leave it out by features=[...]"
         )
     return column
 
@@ -187,6 +191,8 @@ def _of_mapping(data: Any, how: Taking) -> Any:
     for name in [*targets, *([features] if isinstance(features, str) else features)]:
         if name not in data:
             raise UsageError(f"data has no part {name!r}: it has {', '.join(map(str, data))}")
+    if both := [name for name in targets if name in ([features] if isinstance(features, str) else features)]:
+        raise UsageError(f"the target {both[0]!r} is among the features: leave it out there")
     if not (targets or how.whole):
         raise UsageError(f"data is a mapping of {', '.join(map(str, data))}: name the target (target=...)")
     x = data[features] if isinstance(features, str) else {name: data[name] for name in features}
@@ -207,9 +213,13 @@ def _tensors(data: Any) -> Any:
         data = data.to_numpy()
     try:
         array = np.ascontiguousarray(data)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
         return torch.from_numpy(array if array.flags.writeable else array.copy())
     except (TypeError, ValueError):
-        raise UsageError(f"data holds a {type(data).__name__}, which is no array of numbers: expected {KNOWN}") from None
+        what = f"an array of {data.dtype}" if isinstance(data, np.ndarray) else f"a {type(data).__name__}"
+        raise UsageError(
+            f"data holds {what}, which is no array of numbers: convert it (.astype(float)), or {KNOWN}"
+        ) from None
 
 
 def _labels(part: Tensor) -> Tensor:

@@ -48,19 +48,25 @@ def describe(
     return msgspec.msgpack.decode(answer, type=Facts)
 
 
-def try_step(name: str, place: Place, cells: Iterable[Cell], timeout_s: float = TIMEOUT_S) -> None:
+def try_step(name: str, place: Place, cells: Iterable[Cell], timeout_s: float = TIMEOUT_S) -> int:
     """Make a step of a problem on a few rows, of each kind of step that is among the cells, in a process of its own.
+
+    Returns:
+        How many rows a batch has at least: 2 where the model takes no single row.
 
     Raises:
         UsageError: it cannot be made. Where the process dies or hangs, its cells will tell how.
     """
-    kinds = {(cell.optimizer, cell.loader if ":" in cell.loader else "", cell.dtype, cell.options): cell for cell in cells}
+    loaders = {cell.loader for cell in cells if ":" in cell.loader or cell.loader == "stream"}
+    kinds = {(cell.optimizer, cell.loader in loaders and cell.loader, cell.dtype, cell.options): cell for cell in cells}
     message = msgspec.msgpack.encode((name, place, list(kinds.values())))
     answer = process.call("tried", message, device="cpu", timeout_s=min(timeout_s, TRIAL_S)).answer
-    if not isinstance(answer, process.Failure):
-        said, details = msgspec.msgpack.decode(answer, type=tuple[str, str])
-        if said:
-            raise UsageError(said, details)
+    if isinstance(answer, process.Failure):
+        return 1
+    said, details, least_rows = msgspec.msgpack.decode(answer, type=tuple[str, str, int])
+    if said:
+        raise UsageError(said, details)
+    return least_rows
 
 
 def predict(name: str, place: Place, cells: Iterable[Cell], timeout_s: float = TIMEOUT_S) -> dict[str, int | None]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from mbbench.case import Budget, Cell, UsageError, check_problem
-from mbbench.record import Kind, digest
+from mbbench.record import OWN_SOURCE, Kind
 
 KINDS: tuple[Kind, ...] = ("time", "convergence", "memory", "profile", "target", "race")
 USUAL: tuple[Kind, ...] = ("time", "convergence", "memory")
@@ -129,6 +129,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         free_bytes: memory that can still be taken, for each device that can be used; None where it does not tell.
         identity: of this machine.
         own: hash of whatever else is the user's own (`Cell.own_names`), by its name.
+        least_rows: of a batch, where a step of the problem was tried: 2 where its model takes no single row.
         traceback: of the user's file, where it does not import.
     """
 
@@ -141,6 +142,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: dict[str, int | None] = {}
     identity: dict[str, str | int | None] = {}
     own: dict[str, str] = {}
+    least_rows: int = 1
     traceback: str = ""
 
     def source_of(self, cell: Cell) -> str:
@@ -149,8 +151,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def joined_source(source: str, own: Sequence[str]) -> str:
-    """Return the hash of a problem and of whatever else is the user's own."""
-    return digest(" ".join([source, *own]).encode()) if own else source
+    """Return the hash of a problem and those of whatever else is the user's own, as `Record.source` holds them."""
+    return OWN_SOURCE.join([source, *own])
 
 
 def locate(problem: str, folder: Path) -> tuple[str, Place]:

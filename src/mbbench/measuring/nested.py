@@ -4,7 +4,7 @@ Easy to get wrong: these stand in the timed loop. One tensor, which is nearly ev
 as if nothing else existed (0.1 us); what is no tensor (a string, None) is handed on as it is, and has no rows.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,6 +66,16 @@ def pick(part: Nested, chosen: Tensor) -> Nested:
     if isinstance(part, Tensor):
         return part.index_select(0, chosen)
     return mapped(part, lambda each: each.index_select(0, chosen))
+
+
+def joined(parts: Sequence[Nested]) -> Nested:
+    """Return the rows of several nests of one form, one after the other."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, Mapping):
+        return {name: joined([part[name] for part in parts]) for name in first}
+    return tuple(joined(several) for several in zip(*parts, strict=True)) if isinstance(first, tuple | list) else first
 
 
 def placed(part: Nested, device: str, floating: torch.dtype | None = None) -> Nested:

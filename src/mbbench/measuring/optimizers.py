@@ -23,7 +23,7 @@ def make(case: Cell, model: nn.Module, lr: float) -> torch.optim.Optimizer:
     if case.optimizer in OPTIMIZERS:
         made = OPTIMIZERS[case.optimizer](model.parameters(), lr)
     else:
-        made = _own(case.optimizer, model.parameters(), lr)
+        made = _own(case.optimizer, list(model.parameters()), lr)
     if (clip := case.option("clip")) != "none":
         parameters, most = list(model.parameters()), float(clip)
         made.register_step_pre_hook(lambda *_: _clip(parameters, most))
@@ -32,10 +32,14 @@ def make(case: Cell, model: nn.Module, lr: float) -> torch.optim.Optimizer:
     return made
 
 
-def _own(name: str, parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
+def _own(name: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     made = load_function("optimizer", name, "(parameters, lr) -> optimizer")(parameters, lr=lr)
     if not isinstance(made, torch.optim.Optimizer):
         raise UsageError(f"optimizer {name} returned a {type(made).__name__}: expected a torch.optim.Optimizer")
+    held = {id(part) for group in made.param_groups for part in group["params"]}
+    left = sum(part.requires_grad and id(part) not in held for part in parameters)
+    if left:
+        raise UsageError(f"optimizer {name} leaves out {left} of {len(parameters)} parameters: freeze them or train them")
     closure = inspect.signature(type(made).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise UsageError(
@@ -52,7 +56,10 @@ def _clip(parameters: list[nn.Parameter], most: float) -> None:
 def _schedule(name: str, optimizer: torch.optim.Optimizer, case: Cell) -> None:
     found = load_function("schedule", name, "(optimizer) -> torch's LRScheduler")
     asks = "steps_per_epoch" in inspect.signature(found).parameters
-    made = found(optimizer, steps_per_epoch=case.steps_per_epoch) if asks else found(optimizer)
+    try:
+        made = found(optimizer, steps_per_epoch=case.steps_per_epoch) if asks else found(optimizer)
+    except TypeError as error:
+        raise UsageError(f"schedule {name} cannot be made ({error}): name a function of yours that makes it") from error
     if not callable(getattr(made, "step", None)):
         raise UsageError(
             f"schedule {name} gives a {type(made).__name__}: give a function (optimizer) -> torch's LRScheduler"

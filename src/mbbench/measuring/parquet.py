@@ -32,7 +32,12 @@ def parquet_table(path: Path, target: str, features: Sequence[str] | None, label
     with _parquet(path) as file:
         kinds = {field.name: str(field.type) for field in file.schema_arrow}
         counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        repeated = len(kinds) < len(file.schema_arrow.names)
+    if repeated:
+        raise UsageError(f"{path.name} has two columns of one name: give each a name of its own")
     names = [name for name in kinds if name != target] if features is None else list(features)
+    if target in names:
+        raise UsageError(f"the target {target!r} is among the features: leave it out there")
     for name in (target, *names):
         if name not in kinds:
             raise UsageError(f"{path.name} has no column {name!r}: it has {', '.join(kinds)}")

@@ -65,6 +65,7 @@ class Problem:
         features: names of the columns that are features; None: all but the target.
         collate: several items of a data set -> a batch; None: torch's default. The loader "dataloader" collates batch by
             batch, the others all rows at once.
+        name: in records, of a problem that is handed to `mbbench.run` as an object: "python:name".
         lr: learning rate where none is asked for.
         target_loss: full training loss that counts as trained, or None.
         held_out: share of the rows kept for the held-out loss. Of given rows the last share of a seeded order, of files
@@ -88,6 +89,7 @@ class Problem:
     target: str | Sequence[str] | None = None
     features: str | Sequence[str] | None = None
     collate: Callable[[list[Any]], Any] | None = None
+    name: str = "problem"
     lr: float = 0.01
     target_loss: float | None = None
     held_out: float = 0.2
@@ -113,6 +115,8 @@ class Problem:
             object.__setattr__(self, "n_samples", operator.index(self.n_samples))
             if self.n_samples < 1:
                 raise UsageError(f"n_samples is {self.n_samples}: expected a whole number from 1 up")
+        if not self.name.isidentifier():
+            raise UsageError(f"name is {self.name!r}: expected letters, digits and underscores")
         if not 0 <= self.held_out < 1:
             raise UsageError(f"held_out is {self.held_out}: expected a share of the rows, from 0 up to but not 1")
         if not (self.weight is None or callable(self.weight)):

@@ -101,9 +101,8 @@ def prepare(case: Cell, problem: Problem, on_phase: Callable[[Phase], None] = la
     Raises:
         UsageError: the loader "stream" is asked for and the rows are in no files, or the rows are not to be had.
     """
-    if case.loader == "stream" and not isinstance(problem.data, Files):
-        kind = "a function" if callable(problem.data) else "a data set" if isinstance(problem.data, Items) else "tensors"
-        raise UsageError(f"loader stream reads rows from files: give data=mbbench.Files(...), here data is {kind}")
+    if case.loader == "stream":
+        check_stream(problem)
     on_phase("data")
     rows: Batch | Stored | Items
     heldout: Batch | Stored | Items | None
@@ -120,6 +119,13 @@ def prepare(case: Cell, problem: Problem, on_phase: Callable[[Phase], None] = la
     optimizer = optimizers.make(case, model, lr)
     epoch = epochs(case, rows, problem.weigh)
     return Training(case, model, criterion, optimizer, lr, epoch, rows, heldout, problem.weigh)
+
+
+def check_stream(problem: Problem) -> None:
+    """Raise UsageError where a problem has no files to read from."""
+    if not isinstance(problem.data, Files):
+        kind = "a function" if callable(problem.data) else "a data set" if isinstance(problem.data, Items) else "tensors"
+        raise UsageError(f"loader stream reads rows from files: give data=mbbench.Files(...), here data is {kind}")
 
 
 def mean_loss(training: Training, rows: Batch | Stored | Items) -> float:
@@ -142,7 +148,9 @@ def losses(training: Training) -> tuple[float, float | None]:
 
 
 def held_out_metric(training: Training) -> float | None:
-    """Return the user's own metric over the held-out rows, the mean over chunks by rows; None where there are none.
+    """Return the user's own metric of all held-out rows at once, which are predicted chunk by chunk; None without any.
+
+    At once, since few metrics are means over rows: R2 and F1 are none.
 
     Raises:
         UsageError: the model answers with its loss, so there is no prediction.
@@ -150,18 +158,21 @@ def held_out_metric(training: Training) -> float | None:
     if training.heldout is None:
         return None
     metric = load_function("metric", training.case.option("metric"), "(prediction, target) -> a number")
-    model, total, rows = training.model, 0.0, 0
+    model, found = training.model, []
     model.eval()
     with torch.no_grad():
         for x, y in chunks(training.case, training.heldout):
-            if isinstance(y, tuple) and not y:  # the whole batch of a step is in x
-                raise UsageError(
-                    "a metric is computed from prediction and target: give the problem a loss instead of a step"
-                )
-            here = nested.count(x)
-            total, rows = total + float(metric(model(x), y)) * here, rows + here
+            check_predicts(y)
+            found.append((nested.placed(model(x), "cpu"), nested.placed(y, "cpu")))
+        value = float(metric(*nested.joined(found)))
     model.train()
-    return total / rows
+    return value
+
+
+def check_predicts(y: object) -> None:
+    """Raise UsageError where targets are those of a step, which takes the whole batch: there is no prediction then."""
+    if isinstance(y, tuple) and not y:
+        raise UsageError("a metric is computed from prediction and target: give the problem a loss instead of a step")
 
 
 def chunks(case: Cell, rows: Batch | Stored | Items) -> Iterator[Batch]:

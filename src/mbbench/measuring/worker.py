@@ -109,7 +109,7 @@ def _guarded(job: Job, tell: Tell, make: Pass) -> tuple[str, Measurement]:
         result = Measurement(phase="train", **{"status": "ok", **fields})
     except Exception as error:
         limits.lift()  # what follows takes memory too
-        result = _failure(error, phases[-1], rest, limit)
+        result = _failure(error, job.case, phases[-1], rest, limit)
     return source, result
 
 
@@ -156,13 +156,17 @@ _PASSES = {
 }
 
 
-def _failure(error: Exception, phase: Phase, rest: int, limit: int | None) -> Measurement:
+def _failure(error: Exception, case: Cell, phase: Phase, rest: int, limit: int | None) -> Measurement:
     peak = resident.peak_bytes()
     taken = None if peak is None else max(0, peak - rest)
     # By default there is a limit, of most of the machine: an error far below it has another reason.
     near = limit is not None and (limit < SMALL_LIMIT or taken is None or taken > limit / 4)
     if not limits.out_of_memory(error, near):
-        return Measurement(status="error", phase=phase, message=explain(error))
+        alone = ""
+        if trial.BATCH_NORM in str(error):  # BatchNorm's
+            size = case.micro_batch or case.samples_per_step
+            alone = f": {case.n_samples} rows in batches of {size} leave a batch of one, use another batch size or n"
+        return Measurement(status="error", phase=phase, message=explain(error) + alone)
     return Measurement(status="oom", phase=phase, message=explain(error), oom_by="raised", peak_rss_delta_bytes=taken)
 
 
@@ -197,16 +201,14 @@ def describe(message: bytes, tell: Tell) -> bytes:
 
 
 def tried(message: bytes, tell: Tell) -> bytes:
-    """Make a step of a problem as each cell has it; return why one cannot be made, or nothing, and the user's traceback."""
+    """Make a step as each cell has it; return why one cannot be made, the user's traceback, the least rows of a batch."""
     name, place, cells = msgspec.msgpack.decode(message, type=tuple[str, Place, list[Cell]])
-    said = ("", "")
     try:
         problem, _ = _problem(name, place)
-        for cell in cells:
-            trial.check(problem, cell)
+        found = "", "", max(trial.check(problem, cell) for cell in cells)
     except UsageError as error:
-        said = str(error), error.details
-    return msgspec.msgpack.encode(said)
+        found = str(error), error.details, 0
+    return msgspec.msgpack.encode(found)
 
 
 def _problem(name: str, place: Place) -> tuple[Problem, str]:

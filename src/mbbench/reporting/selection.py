@@ -22,8 +22,15 @@ def latest(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
         return [], []
     machine = ordered[-1].environment.fingerprint
     here = [record for record in ordered if record.environment.fingerprint == machine]
-    sources = {record.case.problem: record.source for record in here}  # later ones overwrite earlier ones
-    alike = [record for record in here if record.source == sources[record.case.problem]]
+    # Later ones overwrite earlier ones. A cell with the user's own optimizer and one without are of one problem.
+    sources = {record.case.problem: record.problem_source for record in here}
+    own = {name: source for record in here for name, source in record.own_sources.items()}
+    alike = [
+        record
+        for record in here
+        if record.problem_source == sources[record.case.problem]
+        and all(own[name] == source for name, source in record.own_sources.items())
+    ]
     newest = {_pooled_by(record): _state(record) for record in alike}
     current = [record for record in alike if _state(record) == newest[_pooled_by(record)]]
     kept = {(str(record.case), record.kind, record.repeat): record for record in current}
