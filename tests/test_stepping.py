@@ -181,14 +181,15 @@ def seconds(): return time.perf_counter()
 """
 
 
-def test_every_pass_takes_several_inputs_and_a_metric_and_a_meter_are_recorded(tmp_path, monkeypatch):
+@pytest.mark.parametrize("more", [[], pytest.param(["target"], marks=pytest.mark.long)])
+def test_every_pass_takes_several_inputs_and_a_metric_and_a_meter_are_recorded(tmp_path, monkeypatch, more):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
     mbbench.run(
         "mine.py:problem",
         batch_size=8,
         micro_batch=[None, 4],
-        measure=["time", "convergence", "memory", "profile", "target"],
+        measure=["time", "convergence", "memory", "profile", *more],
         options={"metric": "mine.py:accuracy", "meter": "mine.py:seconds"},
         seconds=0.02,
         repeats=1,
@@ -199,7 +200,7 @@ def test_every_pass_takes_several_inputs_and_a_metric_and_a_meter_are_recorded(t
     )
     records = load_records(tmp_path / "results")
     assert {(record.kind, record.measurement.status) for record in records} - {("convergence", "budget_exhausted")} == {
-        (kind, "ok") for kind in ("time", "convergence", "memory", "profile", "target", "race")
+        (kind, "ok") for kind in ("time", "convergence", "memory", "profile", *more, *(["race"] if more else []))
     }
     for record in records:
         measured = record.measurement
