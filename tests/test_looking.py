@@ -1,5 +1,6 @@
 """A look reads what belongs to the steps of a loop and nothing else."""
 
+import gc
 import time
 
 import pytest
@@ -115,3 +116,19 @@ def test_looks_become_rarer_where_they_cost_much(monkeypatch):
             begun.append(number)
     # The first costs 8 times half a second, so the next begins after 400 s; from then on it is when the time has doubled.
     assert begun == [4, 396, 816, 1660, 3352]
+
+
+def test_a_step_in_which_all_garbage_is_collected_is_not_looked_at():
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
+    loop, collected = mbbench.watch([X] * 40, net, optimizer), 0
+    callbacks = list(gc.callbacks)
+    for x in loop:
+        net(x).sum().backward()
+        if loop._loop.look.on and loop._loop.look.batches in (3, 5) and collected < 2:
+            gc.collect()
+            collected += 1
+        optimizer.step()
+    [first, *_] = loop.seen.looks
+    assert (first.batches, first.updates, first.rows, collected) == (8, 8, 40, 2)
+    assert gc.callbacks == callbacks

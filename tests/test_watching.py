@@ -123,7 +123,7 @@ def test_every_batch_comes_once_and_is_counted_whether_it_is_timed_or_not(rows):
         assert list(mbbench.watch(list(range(rows)), net, optimizer)) == list(range(rows))
     seen = watching._ALL[0].seen
     assert (seen.epochs, seen.batches) == (epochs, rows * epochs)
-    assert watched.TIMED_FIRST < seen.timed.batches < 2 * watched.TIMED_FIRST + 4 * watched.TIMED_SHARE * seen.batches
+    assert seen.batches / 20 < seen.timed.batches < seen.batches / 6
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 100, 256])
@@ -152,7 +152,7 @@ def test_the_loaders_share_is_right_though_few_small_batches_are_timed(monkeypat
     seen = watching._ALL[0].seen
     loader_s = epochs * (60e-6 + epoch * 20e-6)
     assert seen.total_s == pytest.approx(loader_s + epochs * epoch * 80e-6)
-    assert seen.plain.batches < 0.03 * seen.batches
+    assert seen.timed.batches < 0.15 * seen.batches
     assert seen.plain.loader_s / seen.plain.total_s == pytest.approx(loader_s / seen.total_s, rel=0.02)
 
 

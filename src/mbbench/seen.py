@@ -95,7 +95,7 @@ class Seen:
         batches, epochs: seen so far.
         total_s: seconds of its batches, the loader's included.
         timed: the batches whose time in the loader is known, the end of an epoch included, where it says that there is no
-            more. Of small steps a part, spread evenly.
+            more. Of small steps a part: see `watched.RUN`.
         aside: of them the first, which warms up, and those that were looked at, which take longer.
         looks, gradients: see there.
         peak_bytes: the most that the process, or the accelerator, has taken; None where it is not known.
@@ -138,9 +138,13 @@ class Seen:
 
     @property
     def plain(self) -> Stretch:
-        """Return the timed batches that were neither the first nor looked at."""
+        """Return the batches that were neither the first nor looked at; the loader's share is that of the timed ones."""
         batches, loader_s, total_s = self.aside
-        return self.timed.more(-batches, -loader_s, -total_s)
+        timed = self.timed.more(-batches, -loader_s, -total_s)
+        plain_s = self.total_s - total_s
+        return Stretch(
+            self.batches - batches, _part(timed.loader_s, timed.total_s) * plain_s if timed.batches else 0.0, plain_s
+        )
 
     @property
     def pace(self) -> Pace | None:

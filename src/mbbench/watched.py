@@ -25,11 +25,14 @@ LOOK_SHARE = 0.01
 """Of the time, that looks may have cost when the next one begins."""
 MOST_LEFT_S = 1.0
 """Between two times that a loop is counted: so much may be unknown to whoever asks amid an epoch."""
-CHUNK, SMALL_S, TIMED_FIRST, TIMED_SHARE, GOLDEN = 64, 1e-3, 128, 1 / 64, (5**0.5 - 1) / 2
-"""Batches that take less than `SMALL_S` are timed one by one in a share of all chunks.
+SMALL_S, RUN, FEWEST_RUNS, GOLDEN = 1e-3, 128, 8, (5**0.5 - 1) / 2
+"""Of batches that take less than `SMALL_S` a run of `RUN` is timed one by one, and then 8 to 16 times as many are not.
 
-Code that torch's has driven out of the processor's caches takes 20 us a batch, 10 % of a step of 0.2 ms.
+That takes 2 us a batch, 1 % of a step of 0.2 ms; single ones would take 20 us, since a step of torch's drives all code that
+does not run in every step out of the processor's caches.
 """
+CHUNK = 64
+"""Batches after which it is asked again whether they are to be timed."""
 LARGE_BYTES = 2**24
 """Parameters from which on it is asked whether there is room for the sum of their gradients."""
 
@@ -43,7 +46,7 @@ class Loop:
         given, model, loader: weak references to what it is of.
         spoken: batches there were when it last spoke.
         due_s: seconds of training after which it has to be counted again; 0: after every batch.
-        untimed: how many times the next batches, of an epoch and `CHUNK` at most, need not be timed one by one.
+        untimed: how many of the next batches need not be timed one by one.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Loop:
         self._kind, self._optimizer = _kind(loader), weakref.ref(optimizer)
         self._after_s, self._say, self._before, self.spoken = after_s, say, before, 0
         self._next_look_s = self.due_s = self._turn = 0.0
-        self.untimed = 0
+        self._run, self.untimed = RUN, 0
         self._probed_bytes = 0  # the peak after a copy was tried, which is not the training's
 
     def goes_on(self, loader: Iterable[Any] | None, model: object, optimizer: object) -> bool:
@@ -103,30 +106,25 @@ class Loop:
         seen.total_s += total_s
         if self.look.on or (batches and seen.total_s >= self.due_s):
             self._consider(batches, loader_s, total_s)
-        always = self.look.on or seen.batches < TIMED_FIRST or seen.total_s > SMALL_S * seen.batches
-        self.untimed = 0 if always else self._turns()
-
-    def _turns(self) -> int:
-        """Return how many chunks pass until the next one that is timed."""
-        # Turns by the golden ratio fall evenly, and never in step with the epochs, whose beginnings are the loader's.
-        turns = 0
-        while (turn := (self._turn + GOLDEN) % 1.0) >= TIMED_SHARE:
-            self._turn, turns = turn, turns + 1
-        self._turn = turn
-        return turns
+        self._run -= batches
+        if self._run <= 0 and not self.look.on and seen.total_s < SMALL_S * seen.batches:
+            # By the golden ratio, which falls evenly and never in step with the epochs, whose beginnings are the loader's.
+            self._run, self._turn = RUN, (self._turn + GOLDEN) % 1.0
+            self.untimed = int(RUN * (FEWEST_RUNS + self._turn * FEWEST_RUNS))
 
     def _consider(self, batches: int, loader_s: float, total_s: float) -> None:
         """Begin a look or end one, or speak."""
         seen, look = self.seen, self.look
         if look.on:
-            seen.aside = seen.aside.more(batches, loader_s, total_s)
-            look.count(batches, loader_s, total_s)
+            if look.count(batches, loader_s, total_s):
+                seen.aside = seen.aside.more(batches, loader_s, total_s)
             if look.batches == LOOK:
                 found, gradients = look.end()
                 seen.looks.append(found)
                 seen.gradients += [gradients] if gradients else []
                 seen.answers_loss = look.answers_loss
-                self._next_look_s = max(2 * seen.total_s, self._looks_cost_s() / LOOK_SHARE)
+                # One that something else has disturbed looks dear, and must not be the last.
+                self._next_look_s = min(max(2 * seen.total_s, self._looks_cost_s() / LOOK_SHARE), 32 * seen.total_s)
         elif seen.batches == 1:
             self._first_s = total_s
             seen.aside = seen.aside.more(1, loader_s, total_s)

@@ -99,7 +99,7 @@ class Watch:
         source = iter(self._loader)
         batches = CHUNK
         while batches == CHUNK:
-            if not loop.untimed:
+            if loop.untimed <= 0:
                 batches = yield from self._timed(source, since)
                 since = clock()
                 continue
@@ -116,7 +116,7 @@ class Watch:
                 ended = clock()
                 seen.batches += batches
                 seen.total_s = total_s = seen.total_s + ended - since
-                loop.untimed = 0 if total_s >= loop.due_s else loop.untimed - 1
+                loop.untimed = 0 if total_s >= loop.due_s else loop.untimed - batches
             since = ended
 
     def _timed(self, source: Iterator[Any], since: float) -> Generator[Any, None, int]:

@@ -2,11 +2,14 @@
 
 Easy to get wrong: between two epochs the loop may evaluate, which is none of its steps, so a look pauses there and its hooks
 go, and a batch that was left by `break` counts for nothing; a step that is given a closure trains inside of it; a compiled
-model would be compiled anew for a hook, so it gets none; and a loop without a loader is counted from a hook after its
-updates, in which no hook of this kind may come or go, so that one tells of them (`told`).
+model would be compiled anew for a hook, so it gets none; a loop without a loader is counted from a hook after its updates,
+in which no hook of this kind may come or go, so that one tells of them (`told`); and a garbage collection that passes over
+all of torch's objects takes as long as a hundred small steps, so a step in which there is one is not looked at.
 """
 
 import contextlib
+import functools
+import gc
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -31,6 +34,7 @@ class _Batch:
     forward_s: float = 0.0
     optimizer_s: float = 0.0
     own_s: float = 0.0  # taken by the look itself
+    spoiled: bool = False
 
 
 class Looking:
@@ -51,6 +55,7 @@ class Looking:
         self.inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._of: tuple[weakref.ref[nn.Module], weakref.ref[torch.optim.Optimizer]] | None = None
         self.told = False
+        self._collected = functools.partial(_collected, weakref.ref(self))
         self._hooks: list[Any] = []
 
     def begin(self, model: nn.Module, optimizer: torch.optim.Optimizer, gradients: bool = True) -> None:
@@ -61,6 +66,7 @@ class Looking:
         self._loader_s = self._forward_s = self._optimizer_s = self._total_s = 0.0
         self._sum: list[Tensor] = []
         self._squares: list[float] = []
+        gc.callbacks.append(self._collected)
         self.resume()
 
     def resume(self, given: int = 0) -> None:
@@ -102,15 +108,26 @@ class Looking:
         if there:
             self._put()
 
-    def count(self, batches: int, loader_s: float, total_s: float) -> None:
-        """Count a batch that has ended, the loader's part in it included; 0: what the loader took between two."""
+    def count(self, batches: int, loader_s: float, total_s: float) -> bool:
+        """Count a batch that has ended, the loader's part in it included; return whether it is one of the look.
+
+        Args:
+            batches: 1; or 0: what the loader took between two.
+            loader_s: seconds in the loader.
+            total_s: seconds in all.
+        """
+        now = self._now
+        if batches:
+            self._now, self._depth, self._step_mark = _Batch(), 0, None
+        if now.spoiled:
+            return False
         self._loader_s, self._total_s = self._loader_s + loader_s, self._total_s + total_s
         if not batches:
-            return
-        now, self._now, self._depth, self._step_mark = self._now, _Batch(), 0, None
+            return True
         self.batches, self._updates, self._rows = self.batches + 1, self._updates + now.updates, self._rows + now.rows
         self._forward_s, self._optimizer_s = self._forward_s + now.forward_s, self._optimizer_s + now.optimizer_s
         self._total_s -= now.own_s
+        return True
 
     def end(self) -> tuple[Look, Gradients | None]:
         """End the look and return what was read; no gradients of fewer than two updates."""
@@ -126,7 +143,13 @@ class Looking:
     def drop(self) -> None:
         """End the look, if one is under way, and keep nothing of it."""
         self.pause()
+        if self.on:
+            gc.callbacks.remove(self._collected)
         self.on, self._of, self._sum, self._squares = False, None, [], []
+
+    def spoil(self) -> None:
+        """Leave the batch under way out of the look."""
+        self._now.spoiled = True
 
     def _before_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._depth += 1
@@ -188,6 +211,13 @@ class Looking:
             return
         for total, part in zip(self._sum, parts, strict=True):
             total += part
+
+
+def _collected(look: "weakref.ref[Looking]", phase: str, about: dict[str, int]) -> None:
+    """Take what Python says of a garbage collection."""
+    looking = look()
+    if looking is not None and looking.on and phase == "stop" and about["generation"] == 2:
+        looking.spoil()
 
 
 def _square(part: Tensor) -> float:
