@@ -99,10 +99,11 @@ def test_the_command_asks_for_no_batch_that_is_larger_than_the_data():
 
 
 def test_the_command_knows_models_that_answer_with_their_loss_and_optimizers_that_are_not_there():
-    made, command = proof(data="data=loader.dataset, collate=loader.collate_fn", answers_loss=True, optimizer="AdamW")
+    given = {"data": "data=loader.dataset, collate=loader.collate_fn", "optimizer_name": "torch.optim:AdamW"}
+    made, command = proof(answers_loss=True, **given)
     assert "mbbench.Problem(model=model, data=loader.dataset, collate=loader.collate_fn, lr=0.1)" in made
-    assert "--loader dataloader --optimizer adam --time" in command
-    made, command = proof(trainer="Lightning's Trainer", optimizer="SGD with momentum", device="cuda")
+    assert "--loader dataloader --optimizer torch.optim:AdamW --time" in command
+    made, command = proof(trainer="Lightning's Trainer", optimizer_name="momentum", device="cuda")
     assert "step=lambda model, batch: model.training_step(batch, 0), data=(features, targets)" in made
     assert "make model, features and targets (Net)" in made
     assert "--loader slice --optimizer momentum --device cuda --time" in command

@@ -156,21 +156,54 @@ def test_the_loaders_share_is_right_though_few_small_batches_are_timed(monkeypat
     assert seen.plain.loader_s / seen.plain.total_s == pytest.approx(loader_s / seen.total_s, rel=0.02)
 
 
-def test_what_is_said_to_prove_it_is_typed(tmp_path):
-    [*_, made, command] = the_notebooks_two_loops(20)
-    lines = [
-        "import mbbench, torch",
-        "from torch.utils.data import DataLoader, TensorDataset",
-        "model, loss_function = torch.nn.Linear(3, 1), torch.nn.functional.mse_loss",
-        "loader = DataLoader(TensorDataset(torch.randn(5, 3), torch.randn(5, 1)), batch_size=2, shuffle=True)",
-        re.search("`(problem = .*)`", made)[1],
-    ]
-    (tmp_path / "my_problem.py").write_text("\n".join(lines))
+def dry_run(folder, said, *lines):
+    """Type what was said to prove it, below these lines; return what mbbench answers."""
+    [*_, made, command] = said
+    lines = ["import mbbench, torch", "from torch.utils.data import DataLoader, TensorDataset", *lines]
+    (folder / "my_problem.py").write_text("\n".join([*lines, re.search("`(problem = .*)`", made)[1]]))
     words = shlex.split(re.search("`mbbench (.*)`", command)[1])
     done = subprocess.run(
-        [sys.executable, "-m", "mbbench", *words, "--dry-run"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "mbbench", *words, "--dry-run"], cwd=folder, capture_output=True, text=True, check=False
     )
-    assert "within 60 s" in done.stdout, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_what_is_said_to_prove_it_is_typed(tmp_path):
+    shown = dry_run(
+        tmp_path,
+        the_notebooks_two_loops(20),
+        "model, loss_function = torch.nn.Linear(3, 1), torch.nn.functional.mse_loss",
+        "loader = DataLoader(TensorDataset(torch.randn(5, 3), torch.randn(5, 1)), batch_size=2, shuffle=True)",
+    )
+    assert "within 60 s" in shown
+
+
+def test_what_is_said_to_prove_it_of_rows_by_name_and_an_optimizer_of_torchs_is_typed(tmp_path):
+    net, said = Answer(), []
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    rows = [{"x": x, "y": y} for x, y in zip(X.repeat(8, 1), Y.repeat(8, 1), strict=True)]
+    loader = DataLoader(rows, batch_size=4, collate_fn=lambda items: torch.utils.data.default_collate(items))
+    for _ in range(2):
+        for batch in mbbench.watch(loader, net, optimizer, say=said.append):
+            optimizer.zero_grad()
+            net(**batch).loss.backward()
+            optimizer.step()
+    watching._at_exit()
+    assert "--optimizer torch.optim:AdamW" in said[-1]
+    shown = dry_run(
+        tmp_path,
+        said,
+        "from types import SimpleNamespace",
+        "class Answer(torch.nn.Module):",
+        "    def __init__(self):",
+        "        super().__init__()",
+        "        self.inner = torch.nn.Linear(3, 1)",
+        "    def forward(self, x, y):",
+        "        return SimpleNamespace(loss=torch.nn.functional.mse_loss(self.inner(x), y))",
+        "model, rows = Answer(), [{'x': torch.ones(3), 'y': torch.ones(1)}] * 40",
+        "loader = DataLoader(rows, batch_size=4, collate_fn=torch.utils.data.default_collate)",
+    )
+    assert "within 60 s" in shown
 
 
 def test_the_peak_is_that_of_training_and_not_of_the_copy_that_was_tried(monkeypatch):
@@ -376,7 +409,7 @@ def test_an_optimizer_that_holds_another_is_watched_as_that_other():
     for x in loop:
         net(x).sum().backward()
         optimizer.step()
-    assert loop.seen.optimizer == "SGD with momentum"
+    assert (loop.seen.optimizer, loop.seen.optimizer_name) == ("SGD", "momentum")
     assert all(look.updates == 8 for look in loop.seen.looks)
     assert loop.seen.looks
 

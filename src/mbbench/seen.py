@@ -89,6 +89,7 @@ class Seen:
         device: of the model.
         trainer: what runs the loop and tells of its batches, "" where it is the user's own: then what passes between two
             batches is not the loader's alone.
+        optimizer_name: of a Cell, the nearest to its optimizer.
         data: of a Problem, its arguments for these rows.
         rows: of the data set; None where it is not known.
         answers_loss: whether the model returns its loss.
@@ -110,6 +111,7 @@ class Seen:
     lr: float
     device: str
     trainer: str = ""
+    optimizer_name: str = "sgd"
     data: str = "data=(features, targets)"
     rows: int | None = None
     answers_loss: bool = False

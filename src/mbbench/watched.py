@@ -70,7 +70,8 @@ class Loop:
         self.seen = Seen(
             loader=_named(loader),
             model=type(model).__name__,
-            optimizer=_optimizer(optimizer),
+            optimizer=type(optimizer).__name__,
+            optimizer_name=_optimizer(optimizer),
             lr=float(optimizer.param_groups[0]["lr"]),
             device=self._device.type,
         )
@@ -213,8 +214,15 @@ def _named(loader: Iterable[Any] | None) -> str:
 
 
 def _optimizer(optimizer: torch.optim.Optimizer) -> str:
-    name = type(optimizer).__name__
-    return f"{name} with momentum" if optimizer.param_groups[0].get("momentum") else name
+    kind = type(optimizer)
+    if kind is torch.optim.SGD:
+        return "momentum" if optimizer.param_groups[0]["momentum"] else "sgd"
+    if kind is torch.optim.Adam:
+        return "adam"
+    if kind.__module__ == "__main__" or kind is torch.optim.LBFGS:  # that needs a closure
+        return "sgd"
+    home = "torch.optim" if getattr(torch.optim, kind.__name__, None) is kind else kind.__module__
+    return f"{home}:{kind.__name__}"
 
 
 def _data(loader: Iterable[Any] | None) -> tuple[str, int | None]:

@@ -138,7 +138,7 @@ def _proof(seen: Seen) -> Iterator[str]:
     )
     yield (
         f"Then `mbbench run my_problem.py:problem --batch-size {','.join([*listed, 'full'])} --loader {_loaders(seen)} "
-        f"--optimizer {_optimizer(seen)}{device} --time 60s`."
+        f"--optimizer {seen.optimizer_name}{device} --time 60s`."
     )
 
 
@@ -146,11 +146,6 @@ def _loaders(seen: Seen) -> str:
     if "loader" not in seen.data:
         return "slice"
     return "slice,dataloader" if "tensors" in seen.data else "dataloader"
-
-
-def _optimizer(seen: Seen) -> str:
-    """Return the nearest that mbbench has."""
-    return "adam" if "Adam" in seen.optimizer else "momentum" if "momentum" in seen.optimizer else "sgd"
 
 
 def _rounded(count: int) -> str:
