@@ -37,9 +37,8 @@ bench-full: venv ## Measure everything, however long it takes.
 	$(BIN)/mbbench report $(RESULTS) -o reports/index.html && exit $$status
 
 test: venv chromium ## Run the tests (5 minutes at most, the set-up included).
-	# worksteal: a file stays in one process, which makes what its tests share once. Three processes on two cores, since a
-	# third of a test's time is waiting for processes of its own.
-	$(BIN)/pytest -m "not long" -n 3 --dist worksteal
+	# worksteal: a file stays in one process, which makes what its tests share once.
+	$(BIN)/pytest -m "not long" -n 2 --dist worksteal
 
 test-long: venv ## Run the slow studies.
 	$(BIN)/pytest -m long

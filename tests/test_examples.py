@@ -46,7 +46,7 @@ def test_a_problem_that_its_first_lines_name_passes_the_trial_and_learns(name, m
 
 def test_a_file_larger_than_the_memory_budget_is_trained_from(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    subprocess.run([sys.executable, EXAMPLES / "big_parquet.py", "800_000"], check=True)
+    subprocess.run([sys.executable, EXAMPLES / "big_parquet.py", "500_000"], check=True)
     assert (tmp_path / "mbbench-big.parquet").stat().st_size > 80 * 2**20
     words = command("big_parquet").replace("examples/", f"{EXAMPLES}/").replace("100MiB", "75MiB")
     typed(f"{words} --seconds 0.02 --repeats 1 --threads 1", tmp_path)

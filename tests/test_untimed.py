@@ -136,6 +136,7 @@ worse = problem(bias=1.0)
 """
 
 
+@pytest.mark.long  # 18 s; its parts are tested above
 def test_convergence_is_judged_by_paired_seeds_and_other_bits_are_told(tmp_path):
     root = project(tmp_path, TRAINED)
     git(root, "checkout", "-q", "-B", "main", "base")
