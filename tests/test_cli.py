@@ -211,6 +211,15 @@ def test_a_file_that_does_not_import_shows_its_own_traceback_and_none_of_ours(ty
     assert line == "mbbench: ZeroDivisionError: division by zero (theirs.py, line 2)"
 
 
+def test_a_file_that_is_no_python_shows_the_line_that_is_none(typed, tmp_path):
+    (tmp_path / "theirs.py").write_text("import mbbench\nproblem = mbbench.Problem(\n")
+    code, _, err = typed("run", "theirs.py:problem")
+    assert code == 2
+    assert 'theirs.py", line 2' in err
+    assert "measuring" not in err
+    assert err.splitlines()[-1].startswith("mbbench: SyntaxError: '(' was never closed")
+
+
 def test_a_problem_that_cannot_be_sent_to_a_process_is_told_so():
     locked = functools.partial(torch.nn.functional.mse_loss, reduction=threading.Lock())
     problem = mbbench.Problem(model=lambda: None, loss=locked, data=([[1.0]], [[1.0]]))
