@@ -87,7 +87,7 @@ class Endless(IterableDataset):
         (FRAME, {"target": "z"}, "data has no column 'z': it has a, b, y"),
         (FRAME.assign(city="x"), {"target": "y"}, "column 'city' holds .*: expected numbers; encode it"),
         (FRAME, {"target": "y", "features": ["a", "y"]}, "the target 'y' is among the features"),
-        (FRAME[["y"]], {"target": "y"}, "data has no column beside y"),
+        (FRAME[["y"]], {"target": "y"}, "data has no column beside 'y': expected one or more features"),
         ({"x": X, "y": LABELS}, {}, "data is a mapping of x, y: name the target"),
         ({"x": X, "y": LABELS}, {"target": "z"}, "data has no part 'z': it has x, y"),
         ((X, LABELS[:4]), {}, "data has 6 rows of features and 4 targets: give as many of each"),

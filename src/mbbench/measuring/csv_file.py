@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mbbench.case import UsageError
+from mbbench.measuring.columns import features_of
 from mbbench.measuring.formats import Part, Read, Table
 
 DELIMITERS = ",;\t"
@@ -46,16 +47,7 @@ def csv_table(path: Path, target: str, features: Sequence[str] | None, labels: b
         )
     if not names:
         raise UsageError(f"{path.name} is empty: expected a line of names and lines of numbers")
-    chosen = [name for name in names if name != target] if features is None else list(features)
-    for name in (target, *chosen):
-        if name not in names:
-            raise UsageError(f"{path.name} has no column {name!r}: it has {', '.join(names)}")
-        if names.count(name) > 1:
-            raise UsageError(f"{path.name} has {names.count(name)} columns {name!r}: give each a name of its own")
-    if target in chosen:
-        raise UsageError(f"the target {target!r} is among the features: leave it out there")
-    if not chosen:
-        raise UsageError(f"{path.name} has no column beside {target!r}: expected one or more features")
+    chosen = features_of(path.name, names, [target], features)
     read = functools.partial(_columns, path, delimiter, names)
     x, y = (torch.from_numpy(read(several)) for several in (chosen, [target]))
     if labels and not any(set(text) & set(".eEnN") for text in _texts(path, delimiter, names.index(target))):

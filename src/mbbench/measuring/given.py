@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mbbench.case import UsageError
 from mbbench.measuring import nested
+from mbbench.measuring.columns import features_of
 from mbbench.measuring.files import Files
 from mbbench.measuring.items import Items
 from mbbench.measuring.nested import Nested
@@ -153,16 +154,7 @@ def _of_columns(table: Any, how: Taking) -> tuple[Any, Any]:
         raise UsageError(f"data is a table of {', '.join(map(str, names))}: name the column to be predicted (target=...)")
     targets = list(how.target) if isinstance(how.target, list | tuple) else [how.target]
     chosen = [how.features] if isinstance(how.features, str) else how.features
-    features = [name for name in names if name not in targets] if chosen is None else list(chosen)
-    for name in (*targets, *features):
-        if name not in names:
-            raise UsageError(f"data has no column {name!r}: it has {', '.join(map(str, names))}")
-        if names.count(name) > 1:
-            raise UsageError(f"data has {names.count(name)} columns {name!r}: give each a name of its own")
-    if both := [name for name in targets if name in features]:
-        raise UsageError(f"the target {both[0]!r} is among the features: leave it out there")
-    if not features:
-        raise UsageError(f"data has no column beside {', '.join(map(str, targets))}: expected one or more features")
+    features = features_of("data", names, targets, chosen)
     x = np.column_stack([_numbers(table, name) for name in features])
     columns = [_numbers(table, name) for name in targets]
     labels = how.target == targets[0] and np.issubdtype(columns[0].dtype, np.integer)

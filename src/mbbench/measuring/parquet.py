@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mbbench.case import UsageError
+from mbbench.measuring.columns import features_of
 from mbbench.measuring.formats import CHUNK_BYTES, NUMBERS, Part, Read, Table, library, number_dtype
 
 PAGE_BYTES = 64 * 1024
@@ -32,17 +33,8 @@ def parquet_table(path: Path, target: str, features: Sequence[str] | None, label
     with _parquet(path) as file:
         kinds = {field.name: str(field.type) for field in file.schema_arrow}
         counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        repeated = len(kinds) < len(file.schema_arrow.names)
-    if repeated:
-        raise UsageError(f"{path.name} has two columns of one name: give each a name of its own")
-    names = [name for name in kinds if name != target] if features is None else list(features)
-    if target in names:
-        raise UsageError(f"the target {target!r} is among the features: leave it out there")
-    for name in (target, *names):
-        if name not in kinds:
-            raise UsageError(f"{path.name} has no column {name!r}: it has {', '.join(kinds)}")
-    if not names:
-        raise UsageError(f"{path.name} has no column beside {target!r}: expected one or more features")
+        columns = file.schema_arrow.names
+    names = features_of(path.name, columns, [target], features)
     types = {kind: name for name, (kind, _) in NUMBERS.items()}
     hint = " (or leave the column out, by features=[...])" if features is None else ""
     dtypes = [

@@ -138,9 +138,9 @@ class Problem:
         weight = self.weight
         return weight if weight is None or self.loss is not None else lambda batch, _: weight(batch)
 
-    def on(self, rows: Given, **changes: Any) -> Self:
-        """Return the same problem on these rows, none of them held out, with other changes."""
-        return dataclasses.replace(self, data=rows, collate=None, features=None, target=None, held_out=0.0, **changes)
+    def on(self, rows: Given) -> Self:
+        """Return the same problem on these rows, none of them held out."""
+        return dataclasses.replace(self, data=rows, collate=None, features=None, target=None, held_out=0.0)
 
     @property
     def most_samples(self) -> int | None:
