@@ -52,7 +52,11 @@ while True:
 """
 """A neighbour: works and rests, a second of each on average."""
 BLOCKS = gate.LOOKS[-1] + CONFIRMING
-DRAWS = 1000
+DRAWS = 60
+"""Of each kind and run: 2 minutes in all."""
+ALL = "all of these"
+OLDER = "tests and tools beside, cores not shared"
+"""The label of what was recorded before the sides of a block shared their cores: another comparison than today's."""
 PEERS = ("pytest-benchmark", "asv", "pyperf")
 
 
@@ -180,7 +184,10 @@ def _pytest_benchmark(sides: dict[str, Path]) -> dict[str, dict[str, bool]]:
 
 
 def _asv(sides: dict[str, Path]) -> dict[str, dict[str, bool]]:
-    """Its own benchmarks of the same work, `asv run` in either tree, `asv compare --factor 1.05`."""
+    """Its own benchmarks of the same work, `asv run` in either tree, `asv compare --factor 1.05`.
+
+    With the samples kept, as `asv continuous` has it, which cannot run in the environment that is there.
+    """
     folder = sides["base"].parent / "asv"
     (folder / "benchmarks").mkdir(parents=True, exist_ok=True)
     (folder / "benchmarks/__init__.py").touch()
@@ -197,7 +204,7 @@ def _asv(sides: dict[str, Path]) -> dict[str, dict[str, bool]]:
     _run(["asv", "machine", "--yes"], folder)
     commits = {name: gate_subject.git(tree, "rev-parse", "HEAD").strip() for name, tree in sides.items()}
     for name, tree in sides.items():
-        words = ["run", "-E", f"existing:{sys.executable}", "--set-commit-hash", commits[name]]
+        words = ["run", "-E", f"existing:{sys.executable}", "--record-samples", "--set-commit-hash", commits[name]]
         _run(["asv", *words], folder, ASV_PYTHONPATH=str(tree / "src"))
     said = _run(["asv", "compare", "--factor", "1.05", commits["base"], commits["head"]], folder)
     # A line that begins with "+" is one that it calls significantly slower.
@@ -223,7 +230,7 @@ def _pyperf(sides: dict[str, Path]) -> dict[str, dict[str, bool]]:
     for tree in sides.values():
         out = tree / "pyperf.json"
         out.unlink(missing_ok=True)
-        words = ["-o", str(out), "--inherit-environ", "PYTHONPATH", "--quiet"]
+        words = ["-o", str(out), "--inherit-environ", "PYTHONPATH,OMP_NUM_THREADS", "--quiet"]
         _run([sys.executable, str(script), *words], tree, PYTHONPATH=str(tree / "src"))
     paths = [str(tree / "pyperf.json") for tree in sides.values()]
     said = _run([sys.executable, "-m", "pyperf", "compare_to", *paths, "-v"], sides["base"])
@@ -239,7 +246,8 @@ def _pyperf(sides: dict[str, Path]) -> dict[str, dict[str, bool]]:
 
 
 def _run(words: list[str], folder: Path, **environment: str) -> str:
-    done = subprocess.run(words, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}  # as `mbbench compare`: torch would take all cores
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout[-500:]}\n{done.stderr[-500:]}")
     return done.stdout
@@ -254,14 +262,16 @@ def judge() -> None:
     print(f"{len(blocks)} recorded blocks; head does more: {json.dumps(_amounts())}\n")
     print("| recorded | level | in a row: slower | of which share no block | 95 % | drawn at random | median effect |")
     print("|---|---|---|---|---|---|---|")
-    for label in dict.fromkeys(block["label"] for block in blocks):
+    for label in [*dict.fromkeys(block["label"] for block in blocks), ALL]:
         for level in LEVELS:
-            _say_recorded([block for block in blocks if block["label"] == label], label, level)
+            _say_recorded([block for block in blocks if _under(block, label)], label, level)
     print("\n| live | level | benchmarks slower | 95 % | runs red | 95 % | s a benchmark |")
     print("|---|---|---|---|---|---|---|")
     runs = _lines("live.jsonl")
-    for label, level in dict.fromkeys((run["label"], run["level"]) for run in runs):
-        some = [run for run in runs if (run["label"], run["level"]) == (label, level)]
+    for label, level in itertools.product([*dict.fromkeys(run["label"] for run in runs), ALL], LEVELS):
+        some = [run for run in runs if _under(run, label) and run["level"] == level]
+        if not some:
+            continue
         verdicts = [verdict for run in some for verdict, _, _ in run["found"].values()]
         red = sum(run["code"] == 1 for run in some)
         each_s = statistics.median(run["seconds"] / max(1, len(run["found"])) for run in some)
@@ -276,6 +286,10 @@ def judge() -> None:
             seconds = statistics.median(each["seconds"] for each in told if each["rule"] == rule)
             if calls:
                 print(f"| {rule} | {level} % | {_share(sum(calls), len(calls))} | {seconds:.0f} |")
+
+
+def _under(line: dict[str, Any], label: str) -> bool:
+    return line["label"] == label or (label == ALL and line["label"] != OLDER)
 
 
 def _say_recorded(blocks: Sequence[dict[str, Any]], label: str, level: int) -> None:

@@ -1,11 +1,9 @@
-"""What the tests share: one thread in the test process, a report in a browser, and the empty environment of test_package."""
+"""What the tests share: one thread in the test process, workers, a report in a browser."""
 
 import gc
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,11 +27,6 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.enable()
-
-
-def pytest_collection_modifyitems(items):
-    """Put what waits for the installation last."""
-    items.sort(key=lambda item: "installed" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -124,39 +117,3 @@ def visit(tab, report):
     yield go
     assert tab.complaints == []
     assert [url.partition("#")[0] for url in tab.requests if not url.startswith("blob:")] == [tab.url.partition("#")[0]]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def installing(request, tmp_path_factory):
-    """Build the wheel and install it into an empty environment, in the background: a minute that other tests can use.
-
-    Returns the folder, which holds the wheel, `env`, the `log` and, in the end, the exit `status`; None where no test asks
-    for it. Of several processes that run the tests the first does it for all: it is half a minute of a core.
-    """
-    if not any("installed" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        yield None
-        return
-    several = hasattr(request.config, "workerinput")
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if several else base) / "package"
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        yield folder
-        return
-    pip = f"'{sys.executable}' -m pip"
-    # --no-compile: half a minute of byte-compiling torch, for one use.
-    script = f"""(set -e
-    {pip} wheel --quiet --no-deps --wheel-dir . '{ROOT}'
-    '{sys.executable}' -m venv --without-pip env
-    {pip} --python env/bin/python install --quiet --no-compile --constraint '{ROOT}/constraints.txt' mbbench-*.whl
-    )
-    echo $? > status.part
-    mv status.part status
-    """
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(["sh", "-c", script], cwd=folder, env=clean_environment(), stdout=log, stderr=log)
-    yield folder
-    if not several:  # else another process may be waiting for it
-        process.kill()
-    process.wait()

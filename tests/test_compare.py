@@ -621,7 +621,8 @@ def command(folder, *arguments):
 
 def test_the_command_says_what_it_would_compare(tmp_path):
     root = project(tmp_path)
-    planned = command(root, "base", "--dry-run", "-k", "-nothing or plain")  # a word that begins like an option
+    words = "-nothing or plain"  # begins like an option
+    planned = command(root, "base", "--dry-run", "--metric", "time", "-k", words)
     assert planned.returncode == 0
     assert "bench/test_x.py::test_plain" in planned.stdout
     assert "1 benchmark, base" in planned.stdout

@@ -1,11 +1,15 @@
-"""The package as others get it: a wheel, installed into an empty environment with what it depends on, and used there."""
+"""The package as others get it: a wheel, installed into an environment of its own, and used there."""
 
+import ast
 import subprocess
-import time
+import sys
+import sysconfig
 import zipfile
+from importlib import metadata
 
 import pytest
-from conftest import clean_environment
+from conftest import ROOT, clean_environment
+from packaging.requirements import Requirement
 
 from mbbench.reporting import page
 
@@ -19,19 +23,22 @@ problem = mbbench.Problem(
 """
 
 
+def pip(*words):
+    run = [sys.executable, "-m", "pip", *map(str, words)]
+    done = subprocess.run(run, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
-def installed(installing):
-    """Return the folder with the wheel and the environment it is installed into."""
-    status, until = installing / "status", time.monotonic() + 280
-    while not status.exists():
-        assert time.monotonic() < until, (installing / "log").read_text()
-        time.sleep(0.1)
-    assert status.read_text() == "0\n", (installing / "log").read_text()
-    return installing
+def wheel(tmp_path_factory):
+    """Return the wheel's path."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip("wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
+    [made] = folder.glob("mbbench-*.whl")
+    return made
 
 
-def test_the_wheel_holds_the_package_its_page_parts_and_its_types_and_nothing_else(installed):
-    [wheel] = installed.glob("mbbench-*.whl")
+def test_the_wheel_holds_the_package_its_page_parts_and_its_types_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     parts = {"py.typed", "cli.py", "reporting/template.html.j2", "reporting/style.css"}
     parts |= {f"reporting/{name}" for name in page.SCRIPTS}
@@ -40,15 +47,47 @@ def test_the_wheel_holds_the_package_its_page_parts_and_its_types_and_nothing_el
     assert not [name for name in names if name.endswith(".pyc")]
 
 
-def test_the_wheel_works_in_an_empty_environment(installed, tmp_path):
+@pytest.mark.parametrize("dependencies", ["borrowed", pytest.param("installed", marks=pytest.mark.long)])
+def test_the_wheel_works_in_an_environment_of_its_own(wheel, tmp_path, dependencies):
+    environment = tmp_path / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    into = ("--python", environment / "bin" / "python", "install", "--quiet", "--no-compile")
+    if dependencies == "installed":
+        pip(*into, "--constraint", ROOT / "constraints.txt", wheel)
+    else:  # those of the tests, without the mbbench that is there: half a minute of a core less
+        pip(*into, "--no-deps", wheel)
+        [packages] = environment.glob("lib/python*/site-packages")
+        (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
+
     def typed(*words):
-        command = [installed / "env" / "bin" / "mbbench", *words]
+        command = [environment / "bin" / "mbbench", *words]
         done = subprocess.run(command, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    where = [environment / "bin" / "python", "-c", "import mbbench; print(mbbench.__file__)"]
+    assert subprocess.check_output(where, cwd=tmp_path, env=clean_environment(), text=True).startswith(str(environment))
     (tmp_path / "my_model.py").write_text(MINE)
     grid = ("--batch-size", "20,full", "--seconds", "0.05", "--repeats", "1", "--seeds", "1", "--max-steps", "50")
     assert "my_model.py:problem" in typed("run", "my_model.py:problem", *grid, "--threads", "1")
     typed("report")
     assert "my_model.py:problem" in (tmp_path / "reports" / "index.html").read_text()
+
+
+def test_what_the_package_imports_comes_with_it():
+    come, waiting = set(), ["mbbench"]
+    while waiting:
+        wanted = [Requirement(each) for each in metadata.requires(waiting.pop()) or ()]
+        found = {each.name.lower() for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})}
+        waiting += found - come
+        come |= found
+    imported = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {each.name for each in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module)
+    holders = metadata.packages_distributions()
+    for name in {each.partition(".")[0] for each in imported} - sys.stdlib_module_names - {"mbbench"}:
+        assert come & {holder.lower() for holder in holders[name]}, name

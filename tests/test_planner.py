@@ -125,7 +125,7 @@ def test_a_run_within_a_time_times_searches_and_races(tmp_path):
         "notebook", results=tmp_path, batch_size=api.AUTO, measure=["time", "target"], seeds=2, threads=1, target=2.0
     )
     said = []
-    records = api.run_within(plan, 20.0, time.monotonic(), said.append)
+    records = api.run_within(plan, 12.0, time.monotonic(), said.append)
     kinds = {kind: [r for r in records if r.kind == kind] for kind in ("time", "target", "race")}
     assert {r.case.batch_size for r in kinds["time"]} == {1, 2, 4, None}
     assert {r.measurement.status for r in kinds["target"]} == {"ok"}

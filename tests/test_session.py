@@ -414,12 +414,12 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("moments", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_a_run_killed_at_any_moment_loses_no_record_leaves_no_process_and_goes_on_where_it_was(
     tmp_path, monkeypatch, moments
 ):
     folders = [tmp_path / f"moment{number}" for number in range(moments)]
-    with ThreadPoolExecutor(3) as threads:
+    with ThreadPoolExecutor(2) as threads:
         told = list(threads.map(killed_at_a_random_moment, folders))
     for folder, finished in zip(folders, told, strict=True):
         monkeypatch.chdir(folder)
