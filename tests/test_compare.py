@@ -619,10 +619,11 @@ def command(folder, *arguments):
     return subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_command_says_what_it_would_compare(tmp_path):
+@pytest.mark.parametrize("metric", ["time", pytest.param("time,memory,convergence", marks=pytest.mark.long)])
+def test_the_command_says_what_it_would_compare(tmp_path, metric):
     root = project(tmp_path)
     words = "-nothing or plain"  # begins like an option
-    planned = command(root, "base", "--dry-run", "--metric", "time", "-k", words)
+    planned = command(root, "base", "--dry-run", "--metric", metric, "-k", words)
     assert planned.returncode == 0
     assert "bench/test_x.py::test_plain" in planned.stdout
     assert "1 benchmark, base" in planned.stdout
